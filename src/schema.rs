@@ -27,7 +27,8 @@ impl Path {
         &self.0
     }
 
-    fn keys(&self) -> impl Iterator<Item = String> + '_ {
+    /// The keys from the root, unescaped.
+    pub fn keys(&self) -> impl Iterator<Item = String> + '_ {
         self.0
             .split('/')
             .skip(1)

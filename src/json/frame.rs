@@ -123,7 +123,7 @@ pub enum Values {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Items {
     pub values: Box<Values>,
-    pub valid: Option<Bits>,
+    pub valid: Bits,
 }
 
 /// One column of a frame.

@@ -1,5 +1,79 @@
-//! Decompressed bytes → columns and quarantine. The hot room.
+//! Decompressed bytes → columns and quarantine. The hot room, and the reason for the project.
+//!
+//! Firehose glues JSON records together with no delimiter. [`Reader`] takes the bytes of an
+//! object block by block, in blocks of any size, and gives [`Frame`]s: the values of the rows of
+//! the day, in columns. There is no tree between: a record is one pass over its bytes, which
+//! leaves a flat tape of (column, position) slots, and when the record is whole, in the day, and
+//! good, the slots are written into columns. So a bad record leaves no trace, and only the
+//! columns that were asked for cost more than a scan.
+//!
+//! Three things make it fast: strings are searched 16 bytes at a time; the keys of a record are
+//! guessed from the record before and compared, not looked up; nothing is unescaped, parsed or
+//! copied before it is wanted. Skipping is not looking away: every byte is validated by RFC 8259
+//! whichever columns are asked for, so that the quarantine never depends on the projection.
+//!
+//! This room knows nothing of objects, days or zones: the caller's closure says of each record,
+//! by its time fields, what becomes of it ([`Fate`]).
 
+mod build;
 pub mod frame;
+mod number;
+mod plan;
+mod reader;
+mod resync;
+mod scan;
+mod text;
 
 pub use frame::{Bits, Column, Frame, GroupKeys, Items, Texts, Values};
+pub use number::{Literal, read_number_text};
+pub use plan::Projection;
+pub use reader::{Chunk, Fate, Options, Quarantined, Reader, Tally, TimeFields, TimeText};
+
+/// Why bytes were quarantined.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// A byte that JSON does not allow at its place.
+    UnexpectedByte,
+    BadNumber,
+    BadLiteral,
+    /// A raw control character inside a string.
+    ControlCharacter,
+    BadEscape,
+    LoneSurrogate,
+    BadUtf8,
+    TooDeep,
+    TooLarge,
+    /// The object ends inside the record.
+    CutOff,
+    /// Whole JSON, but no record: a scalar, or a list with other things than objects in it.
+    NotAnObject,
+    /// A top-level list that the object does not close: what else it held is unknown.
+    ArrayNotClosed,
+    /// The value of a column with a declared type does not read as that type.
+    NotOfDeclaredType,
+    TimeMissing,
+    TimeUnreadable,
+}
+
+impl Reason {
+    /// Stable text, for manifests and messages.
+    pub fn text(self) -> &'static str {
+        match self {
+            Reason::UnexpectedByte => "a byte that JSON does not allow there",
+            Reason::BadNumber => "a malformed number",
+            Reason::BadLiteral => "a word that is not true, false or null",
+            Reason::ControlCharacter => "a raw control character inside a string",
+            Reason::BadEscape => "an unknown escape in a string",
+            Reason::LoneSurrogate => "half of a surrogate pair in a string",
+            Reason::BadUtf8 => "bytes that are not UTF-8",
+            Reason::TooDeep => "nested deeper than 512 levels",
+            Reason::TooLarge => "larger than --max-record-bytes",
+            Reason::CutOff => "the object ends inside the record",
+            Reason::NotAnObject => "JSON, but not an object",
+            Reason::ArrayNotClosed => "the list of records is not closed at the end of the object",
+            Reason::NotOfDeclaredType => "a value that does not read as its declared type",
+            Reason::TimeMissing => "the time field is missing",
+            Reason::TimeUnreadable => "the time field does not read as a time",
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What is known of the records' keys: a node for each path, with what is wanted of it, what was
+//! seen there, and which key is likely to follow.
+
+use hashbrown::HashMap;
+
+use crate::schema::{ColumnSpec, ColumnType, Kinds, Path, Pins};
+
+/// No node, no slot, no column.
+pub(super) const NONE: u32 = u32::MAX;
+pub(super) const ROOT: u32 = 0;
+
+/// Which columns are written.
+#[derive(Clone, Debug)]
+pub enum Projection {
+    All,
+    /// Those that a user means by these names (`value`, `device_os`, `device.os`).
+    Named(Vec<String>),
+}
+
+impl Projection {
+    fn wants(&self, path: &Path) -> bool {
+        match self {
+            Projection::All => true,
+            Projection::Named(names) => names.iter().any(|name| path.is_named(name)),
+        }
+    }
+
+    /// True where the path lies on the way to a wanted one, so that what is seen there decides
+    /// whether the wanted column exists.
+    fn leads_to_wanted(&self, path: &Path) -> bool {
+        match self {
+            Projection::All => true,
+            Projection::Named(names) => {
+                let flat = path.flat_name();
+                let longer = |name: &String| {
+                    name.strip_prefix('/').unwrap_or(name).len() > flat.len()
+                        && name
+                            .trim_start_matches('/')
+                            .replace(['.', '/'], "_")
+                            .starts_with(&format!("{flat}_"))
+                };
+                names.iter().any(longer)
+            }
+        }
+    }
+}
+
+/// One path.
+pub(super) struct Node {
+    pub path: Path,
+    /// `"key":` as producers write it, to be compared with the bytes at once. `None` where the key
+    /// can only be written with escapes.
+    pub raw: Option<Box<[u8]>>,
+    /// The member that followed this one last time.
+    pub next: u32,
+    /// For an object: the member that stood first last time.
+    pub first: u32,
+    children: HashMap<Box<[u8]>, u32>,
+    /// Its values are noted on the tape.
+    pub noted: bool,
+    /// Its values are written into a column.
+    pub column: bool,
+    pub pin: Option<ColumnType>,
+    /// An object here is one JSON value and not flattened.
+    pub whole: bool,
+    /// What was seen here in rows of the day, by this reader or as it was told.
+    pub kinds: Kinds,
+    /// The serial number of the record that last had this path, and its slot there.
+    pub record: u64,
+    pub slot: u32,
+    /// The column being built, valid in frame number `frame`.
+    pub builder: u32,
+    pub frame: u64,
+}
+
+/// The nodes, and which of them are times and groups.
+pub(super) struct Plan {
+    pub nodes: Vec<Node>,
+    projection: Projection,
+    pins: Pins,
+    time_names: Vec<String>,
+    group_names: Vec<String>,
+    /// For each time field and each `--by` name, the nodes that it means, by path.
+    pub time_nodes: Vec<Vec<u32>>,
+    pub group_nodes: Vec<Vec<u32>>,
+    pub pinned: Vec<u32>,
+}
+
+impl Plan {
+    pub fn new(
+        projection: Projection,
+        pins: Pins,
+        time_names: Vec<String>,
+        group_names: Vec<String>,
+    ) -> Self {
+        let mut plan = Plan {
+            nodes: Vec::new(),
+            time_nodes: vec![Vec::new(); time_names.len()],
+            group_nodes: vec![Vec::new(); group_names.len()],
+            projection,
+            pins,
+            time_names,
+            group_names,
+            pinned: Vec::new(),
+        };
+        plan.nodes.push(Node::new(Path::root(), b""));
+        plan
+    }
+
+    /// The member `key` (unescaped) of the object `parent`.
+    pub fn child(&mut self, parent: u32, key: &[u8]) -> u32 {
+        if let Some(&child) = self.nodes[parent as usize].children.get(key) {
+            return child;
+        }
+        // A key that is no UTF-8 gets the record quarantined; its node is never published.
+        let path = self.nodes[parent as usize].path.child(&String::from_utf8_lossy(key));
+        let id = self.nodes.len() as u32;
+        let mut node = Node::new(path, key);
+        self.assign_roles(id, &mut node);
+        self.nodes.push(node);
+        self.nodes[parent as usize].children.insert(key.into(), id);
+        id
+    }
+
+    fn assign_roles(&mut self, id: u32, node: &mut Node) {
+        let named = |names: &[String]| -> Vec<usize> {
+            (0..names.len()).filter(|&rank| node.path.is_named(&names[rank])).collect()
+        };
+        let (times, groups) = (named(&self.time_names), named(&self.group_names));
+        node.column = self.projection.wants(&node.path);
+        node.pin = self
+            .pins
+            .iter()
+            .find(|(name, _)| node.path.is_named(name))
+            .map(|(_, pinned)| *pinned);
+        node.noted = node.column
+            || node.pin.is_some()
+            || !times.is_empty()
+            || !groups.is_empty()
+            || self.projection.leads_to_wanted(&node.path);
+        if node.pin.is_some() {
+            self.pinned.push(id);
+        }
+        for (ranks, lists) in [(times, &mut self.time_nodes), (groups, &mut self.group_nodes)] {
+            for rank in ranks {
+                let nodes = &self.nodes;
+                let behind = lists[rank]
+                    .partition_point(|&other| nodes[other as usize].path < node.path);
+                lists[rank].insert(behind, id);
+            }
+        }
+    }
+
+    /// Tells the plan the types of the day, so that frames come out with them.
+    pub fn expect(&mut self, columns: &[ColumnSpec]) {
+        for column in columns {
+            let mut id = ROOT;
+            for key in column.path.keys() {
+                id = self.child(id, key.as_bytes());
+            }
+            let node = &mut self.nodes[id as usize];
+            node.kinds = node.kinds.union(column.kinds);
+            node.whole = column.kinds.contains(Kinds::OBJECT);
+        }
+    }
+}
+
+impl Node {
+    fn new(path: Path, key: &[u8]) -> Self {
+        let plain = !key.iter().any(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+        Node {
+            path,
+            raw: plain.then(|| [b"\"", key, b"\":"].concat().into()),
+            next: NONE,
+            first: NONE,
+            children: HashMap::new(),
+            noted: false,
+            column: false,
+            pin: None,
+            whole: false,
+            kinds: Kinds::NONE,
+            record: 0,
+            slot: NONE,
+            builder: NONE,
+            frame: 0,
+        }
+    }
+
+    /// The type that values are written as, when `kinds` have been seen.
+    pub fn written_as(&self, kinds: Kinds) -> ColumnType {
+        self.pin.unwrap_or_else(|| kinds.column_type())
+    }
+}
