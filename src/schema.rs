@@ -335,7 +335,8 @@ impl Schema {
         columns
     }
 
-    fn has_json_ancestor(&self, path: &Path) -> bool {
+    /// True where the path lies inside a JSON column, so that it is no column itself.
+    pub fn has_json_ancestor(&self, path: &Path) -> bool {
         let mut ancestor = path.parent();
         while let Some(path) = ancestor {
             if self

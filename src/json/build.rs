@@ -86,6 +86,8 @@ pub(super) struct Builder {
     valid: Option<Bits>,
     /// Values so far, nulls included.
     len: usize,
+    /// A wider value came: what was written is void, only kinds are still noted.
+    void: bool,
 }
 
 /// Whether a value could be written.
@@ -105,6 +107,7 @@ impl Builder {
             values: Values::Null,
             valid: None,
             len: 0,
+            void: false,
         }
     }
 
@@ -121,16 +124,18 @@ impl Builder {
             node.kinds = node.kinds.union(kinds);
             if node.kinds.contains(Kinds::OBJECT) && node.kinds != Kinds::OBJECT && !node.whole {
                 node.whole = true;
+                self.void = true;
                 return Written::Widened;
             }
         }
-        if kinds.is_empty() || slot.kind == SlotKind::Object || !node.column {
+        if self.void || kinds.is_empty() || slot.kind == SlotKind::Object || !node.column {
             return Written::Yes;
         }
         if widened || self.written_as == ColumnType::Null {
             let needed = node.written_as(node.kinds);
             if needed != self.written_as {
                 if self.written_as != ColumnType::Null {
+                    self.void = true;
                     return Written::Widened;
                 }
                 self.begin(needed, row);

@@ -122,3 +122,57 @@ pub enum Literal {
     Int(i64),
     Float(f64),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn integers_are_exact_up_to_the_ends_of_i64_and_not_beyond() {
+        assert_eq!(integer(b"9223372036854775807"), Some(i64::MAX));
+        assert_eq!(integer(b"-9223372036854775808"), Some(i64::MIN));
+        for beyond in ["9223372036854775808", "-9223372036854775809", "99999999999999999999"] {
+            assert_eq!(integer(beyond.as_bytes()), None, "{beyond}");
+        }
+    }
+
+    #[test]
+    fn what_f64_cannot_hold_is_none() {
+        for huge in ["1e400", "-1e400", "1e-400", "0.0001e-330"] {
+            assert_eq!(float(huge.as_bytes()), None, "{huge}");
+        }
+        assert_eq!(float(b"0e400"), Some(0.0));
+        assert_eq!(float(b"5e-324"), Some(5e-324));
+    }
+
+    #[test]
+    fn only_json_numbers_are_numbers_in_text() {
+        for text in ["", "007", "+5", " 5", "5 ", "1.", ".5", "NaN", "0x10", "1e", "-", "1e400", "１"] {
+            assert_eq!(read_number_text(text), None, "{text:?}");
+        }
+        assert_eq!(read_number_text("-12"), Some(Literal::Int(-12)));
+        assert_eq!(read_number_text("30.5"), Some(Literal::Float(30.5)));
+        assert_eq!(read_number_text("1e3"), Some(Literal::Float(1000.0)));
+        assert_eq!(read_number_text(&"9".repeat(70)), Some(Literal::Float(1e70)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn every_literal_is_read_as_rusts_parser_reads_it(
+            literal in "-?(0|[1-9][0-9]{0,17})(\\.[0-9]{1,18})?([eE][-+]?[0-9]{1,2})?"
+        ) {
+            let ours = float(literal.as_bytes());
+            prop_assert_eq!(ours.map(f64::to_bits), Some(literal.parse::<f64>().unwrap().to_bits()));
+        }
+
+        #[test]
+        fn doubles_and_integers_round_trip(double in any::<f64>(), integer_value in any::<i64>()) {
+            prop_assume!(double.is_finite());
+            prop_assert_eq!(float(format!("{double:?}").as_bytes()).map(f64::to_bits), Some(double.to_bits()));
+            prop_assert_eq!(integer(integer_value.to_string().as_bytes()), Some(integer_value));
+        }
+    }
+}

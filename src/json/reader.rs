@@ -7,7 +7,7 @@ use super::plan::{NONE, Plan, Projection, ROOT};
 use super::resync::{self, Resync};
 use super::scan::{self, Fault, MAX_DEPTH};
 use super::text::unescape;
-use crate::schema::{ColumnSpec, Kinds, Pins};
+use crate::schema::{ColumnSpec, Kinds, Path, Pins};
 
 /// What to read and how far to go.
 #[derive(Clone, Debug)]
@@ -107,8 +107,6 @@ pub struct Tally {
     pub record_bytes: u64,
     pub separator_bytes: u64,
     pub quarantined_bytes: u64,
-    /// Members overruled by a later member of the same key.
-    pub duplicate_keys: u64,
     /// Kept records by the source of their time.
     pub sources: [u64; 32],
     pub clamped: u64,
@@ -122,7 +120,6 @@ impl Tally {
         self.record_bytes += other.record_bytes;
         self.separator_bytes += other.separator_bytes;
         self.quarantined_bytes += other.quarantined_bytes;
-        self.duplicate_keys += other.duplicate_keys;
         self.clamped += other.clamped;
         for (sum, count) in self.sources.iter_mut().zip(other.sources) {
             *sum += count;
@@ -138,6 +135,9 @@ pub struct Chunk {
     pub frame: Frame,
     pub tally: Tally,
     pub quarantine: Vec<Quarantined>,
+    /// How often a member of the kept rows was overruled by a later one of the same key. Members
+    /// inside of JSON columns are never overruled: there the whole text stands.
+    pub duplicate_keys: Vec<(Path, u64)>,
 }
 
 /// Where the reader stands in its object.
@@ -169,7 +169,8 @@ pub struct Reader {
     /// Serial numbers of the record and the frame being read, so that nodes need no clearing.
     record: u64,
     frame: u64,
-    duplicates: u64,
+    /// The members of the record that were overruled.
+    overruled: Vec<u32>,
     content: Option<Reason>,
     scratch: Vec<u8>,
 }
@@ -199,7 +200,7 @@ impl Reader {
             builders: Vec::new(),
             record: 0,
             frame: 0,
-            duplicates: 0,
+            overruled: Vec::new(),
             content: None,
             scratch: Vec::new(),
         }
@@ -431,7 +432,7 @@ impl Reader {
         self.record += 1;
         self.tape.clear();
         self.open.clear();
-        self.duplicates = 0;
+        self.overruled.clear();
         self.content = None;
         let mut node = ROOT;
         let mut previous = NONE;
@@ -607,7 +608,7 @@ impl Reader {
 
     #[cold]
     fn overrule(&mut self, id: u32) {
-        self.duplicates += 1;
+        self.overruled.push(id);
         let slot = self.plan.nodes[id as usize].slot;
         if slot == NONE {
             return;
@@ -654,7 +655,6 @@ impl Reader {
                 tally.kept += 1;
                 tally.sources[source as usize] += 1;
                 tally.clamped += u64::from(clamped);
-                tally.duplicate_keys += self.duplicates;
                 tally.record_bytes += (end - start) as u64;
                 return self.keep(block, start, ts_utc);
             }
@@ -693,6 +693,14 @@ impl Reader {
         for (keys, nodes) in frame.groups.iter_mut().zip(&self.plan.group_nodes) {
             let slot = live_slot(&self.plan, nodes, self.record, &self.tape);
             push_group(keys, slot, block.bytes);
+        }
+        for id in self.overruled.drain(..) {
+            let path = &self.plan.nodes[id as usize].path;
+            let counts = &mut block.chunk.duplicate_keys;
+            match counts.iter_mut().find(|(counted, _)| counted == path) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((path.clone(), 1)),
+            }
         }
         let mut widened = Written::Yes;
         for slot in &self.tape {
