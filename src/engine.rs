@@ -1,1 +1,369 @@
-//! (room in building)
+//! Runs a job's pieces on threads: items are worked on in any order, their results are handed on
+//! in the order of the items.
+//!
+//! In goes a number of items and two functions: `work` turns an item into results (on any
+//! thread), `sink` takes the results (one at a time, in order, on whichever thread has them).
+//! The sink may queue tasks, which any thread runs before it begins a new item; so what was read
+//! is written before more is read. Memory is bounded: at most [`ITEMS_AHEAD_PER_JOB`] items per
+//! job are begun ahead of the sink, and an item with more than one result waits for its turn.
+//! The engine knows nothing of objects or columns, and nothing async comes here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+/// How many items per job may be begun before the sink has taken the first of them.
+const ITEMS_AHEAD_PER_JOB: usize = 4;
+
+/// A piece of work that the sink queued.
+pub type Task<'a, E> = Box<dyn FnOnce() -> Result<(), E> + Send + 'a>;
+
+/// Where items, results and tasks meet.
+pub struct Engine<'a, T, E> {
+    state: Mutex<State<'a, T, E>>,
+    changed: Condvar,
+    items: usize,
+    ahead: usize,
+    interrupted: &'a AtomicBool,
+}
+
+struct State<'a, T, E> {
+    next_item: usize,
+    /// The item whose results the sink takes now.
+    head: usize,
+    results: BTreeMap<usize, Results<T>>,
+    draining: bool,
+    tasks: VecDeque<Task<'a, E>>,
+    busy: usize,
+    failure: Option<E>,
+    stopped: bool,
+}
+
+struct Results<T> {
+    queue: VecDeque<T>,
+    complete: bool,
+}
+
+/// Takes the results of one item while it is worked on.
+pub struct Emitter<'e, 'a, T, E> {
+    engine: &'e Engine<'a, T, E>,
+    item: usize,
+    sink: &'e (dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
+}
+
+/// The run was stopped: by a failure elsewhere or by the user. Work in progress just returns.
+#[derive(Debug)]
+pub struct Stopped;
+
+impl<'a, T: Send, E: Send> Engine<'a, T, E> {
+    pub fn new(items: usize, jobs: usize, interrupted: &'a AtomicBool) -> Self {
+        Engine {
+            state: Mutex::new(State {
+                next_item: 0,
+                head: 0,
+                results: BTreeMap::new(),
+                draining: false,
+                tasks: VecDeque::new(),
+                busy: 0,
+                failure: None,
+                stopped: false,
+            }),
+            changed: Condvar::new(),
+            items,
+            ahead: jobs.max(1) * ITEMS_AHEAD_PER_JOB,
+            interrupted,
+        }
+    }
+
+    /// Works on every item with `workers.len()` threads, each with its own worker.
+    ///
+    /// Returns the first failure. When the interrupt flag is set, it returns early with `Ok`:
+    /// the caller looks at the flag.
+    pub fn run<W: Send>(
+        &self,
+        workers: &mut [W],
+        work: &(impl Fn(&mut W, usize, &Emitter<'_, 'a, T, E>) -> Result<(), E> + Sync),
+        sink: &(dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
+    ) -> Result<(), E> {
+        if let [worker] = workers {
+            self.work_loop(worker, work, sink);
+        } else {
+            std::thread::scope(|scope| {
+                for worker in workers {
+                    scope.spawn(|| self.work_loop(worker, work, sink));
+                }
+            });
+        }
+        self.lock().failure.take().map_or(Ok(()), Err)
+    }
+
+    /// Queues a task. Called by the sink.
+    pub fn queue(&self, task: Task<'a, E>) {
+        self.lock().tasks.push_back(task);
+        self.changed.notify_one();
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed) || self.lock().stopped
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<'a, T, E>> {
+        self.state
+            .lock()
+            .expect("no thread panics while it holds the engine's state")
+    }
+
+    fn work_loop<W>(
+        &self,
+        worker: &mut W,
+        work: &(impl Fn(&mut W, usize, &Emitter<'_, 'a, T, E>) -> Result<(), E> + Sync),
+        sink: &(dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
+    ) {
+        // A thread that panics must not leave the others waiting for it.
+        let _stop_on_panic = StopOnPanic(self);
+        let mut state = self.lock();
+        loop {
+            if state.stopped || self.interrupted.load(Ordering::Relaxed) {
+                state.stopped = true;
+                break;
+            }
+            if let Some(task) = state.tasks.pop_front() {
+                state.busy += 1;
+                drop(state);
+                let outcome = task();
+                state = self.settle(outcome);
+            } else if state.next_item < self.items && state.next_item < state.head + self.ahead {
+                let item = state.next_item;
+                state.next_item += 1;
+                state.busy += 1;
+                state.results.insert(
+                    item,
+                    Results {
+                        queue: VecDeque::new(),
+                        complete: false,
+                    },
+                );
+                drop(state);
+                let emitter = Emitter {
+                    engine: self,
+                    item,
+                    sink,
+                };
+                let outcome = work(worker, item, &emitter).and_then(|()| self.complete(item, sink));
+                state = self.settle(outcome);
+            } else if state.head == self.items && state.busy == 0 {
+                break;
+            } else {
+                state = self
+                    .changed
+                    .wait(state)
+                    .expect("no thread panics with the lock held");
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn settle(&self, outcome: Result<(), E>) -> MutexGuard<'_, State<'a, T, E>> {
+        let mut state = self.lock();
+        state.busy -= 1;
+        if let Err(failure) = outcome {
+            state.failure.get_or_insert(failure);
+            state.stopped = true;
+        }
+        self.changed.notify_all();
+        state
+    }
+
+    fn complete(
+        &self,
+        item: usize,
+        sink: &(dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
+    ) -> Result<(), E> {
+        if let Some(results) = self.lock().results.get_mut(&item) {
+            results.complete = true;
+        }
+        self.drain(sink)
+    }
+
+    /// Hands on every result whose turn it is, unless another thread is at it.
+    fn drain(
+        &self,
+        sink: &(dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
+    ) -> Result<(), E> {
+        let mut state = self.lock();
+        if state.draining {
+            return Ok(());
+        }
+        state.draining = true;
+        let mut outcome = Ok(());
+        while outcome.is_ok() {
+            let head = state.head;
+            let Some(results) = state.results.get_mut(&head) else {
+                break;
+            };
+            if let Some(result) = results.queue.pop_front() {
+                drop(state);
+                outcome = sink(self, head, result);
+                state = self.lock();
+            } else if results.complete {
+                state.results.remove(&head);
+                state.head += 1;
+                self.changed.notify_all();
+            } else {
+                break;
+            }
+        }
+        state.draining = false;
+        self.changed.notify_all();
+        outcome
+    }
+}
+
+impl<T: Send, E: Send> Emitter<'_, '_, T, E> {
+    /// Hands a result on. The first result of an item is kept until its turn; for a further one
+    /// the item itself waits for its turn.
+    pub fn emit(&self, result: T) -> Result<Result<(), Stopped>, E> {
+        let mut state = self.engine.lock();
+        loop {
+            if state.stopped || self.engine.interrupted.load(Ordering::Relaxed) {
+                return Ok(Err(Stopped));
+            }
+            let at_head = state.head == self.item;
+            let results = state
+                .results
+                .get_mut(&self.item)
+                .expect("an item has its place until complete");
+            if at_head || results.queue.is_empty() {
+                results.queue.push_back(result);
+                break;
+            }
+            state = self
+                .engine
+                .changed
+                .wait(state)
+                .expect("no thread panics with the lock held");
+        }
+        drop(state);
+        self.engine.drain(self.sink).map(Ok)
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.engine.is_stopped()
+    }
+}
+
+/// Stops the engine when its thread unwinds.
+struct StopOnPanic<'e, 'a, T, E>(&'e Engine<'a, T, E>);
+
+impl<T, E> Drop for StopOnPanic<'_, '_, T, E> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            if let Ok(mut state) = self.0.state.lock() {
+                state.stopped = true;
+            }
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(items: usize, jobs: usize, results_per_item: usize) -> Vec<(usize, usize)> {
+        let interrupted = AtomicBool::new(false);
+        let taken = Mutex::new(Vec::new());
+        let engine: Engine<'_, usize, String> = Engine::new(items, jobs, &interrupted);
+        let mut workers = vec![(); jobs];
+        engine
+            .run(
+                &mut workers,
+                &|(), item, emitter| {
+                    for result in 0..results_per_item {
+                        if (item * 7 + result) % 5 == 0 {
+                            std::thread::yield_now();
+                        }
+                        emitter.emit(result)?.expect("nothing stops this run");
+                    }
+                    Ok(())
+                },
+                &|_, item, result| {
+                    taken.lock().unwrap().push((item, result));
+                    Ok(())
+                },
+            )
+            .unwrap();
+        taken.into_inner().unwrap()
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_items_for_any_number_of_threads() {
+        for (jobs, results) in [(1, 1), (1, 3), (2, 1), (3, 4), (8, 2)] {
+            let expected: Vec<_> = (0..200)
+                .flat_map(|item| (0..results).map(move |result| (item, result)))
+                .collect();
+            assert_eq!(run(200, jobs, results), expected, "{jobs} jobs");
+        }
+    }
+
+    #[test]
+    fn tasks_that_the_sink_queues_are_all_run_before_the_end() {
+        use std::sync::atomic::AtomicUsize;
+        let interrupted = AtomicBool::new(false);
+        let ran = AtomicUsize::new(0);
+        let engine: Engine<'_, (), String> = Engine::new(50, 4, &interrupted);
+        let count = &ran;
+        engine
+            .run(
+                &mut [(), (), (), ()],
+                &|(), _, emitter| emitter.emit(()).map(|_| ()),
+                &|engine, _, ()| {
+                    for _ in 0..3 {
+                        engine.queue(Box::new(move || {
+                            count.fetch_add(1, Ordering::Relaxed);
+                            Ok(())
+                        }));
+                    }
+                    Ok(())
+                },
+            )
+            .unwrap();
+        assert_eq!(ran.load(Ordering::Relaxed), 150);
+    }
+
+    #[test]
+    fn the_first_failure_ends_the_run_and_is_returned() {
+        let interrupted = AtomicBool::new(false);
+        let engine: Engine<'_, (), String> = Engine::new(1000, 2, &interrupted);
+        let outcome = engine.run(
+            &mut [(), ()],
+            &|(), item, emitter| {
+                if item == 10 {
+                    return Err("item 10 failed".to_string());
+                }
+                emitter.emit(()).map(|_| ())
+            },
+            &|_, _, ()| Ok(()),
+        );
+        assert_eq!(outcome, Err("item 10 failed".to_string()));
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_run_between_items() {
+        let interrupted = AtomicBool::new(false);
+        let engine: Engine<'_, (), String> = Engine::new(usize::MAX, 2, &interrupted);
+        engine
+            .run(
+                &mut [(), ()],
+                &|(), item, emitter| {
+                    if item == 100 {
+                        interrupted.store(true, Ordering::Relaxed);
+                    }
+                    emitter.emit(()).map(|_| ())
+                },
+                &|_, _, ()| Ok(()),
+            )
+            .unwrap();
+    }
+}

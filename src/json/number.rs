@@ -15,7 +15,9 @@ pub(super) fn integer(literal: &[u8]) -> Option<i64> {
         return None;
     }
     // 19 digits fit u64.
-    let magnitude = digits.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let magnitude = digits
+        .iter()
+        .fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
     if negative {
         0i64.checked_sub_unsigned(magnitude)
     } else {
@@ -41,7 +43,10 @@ pub(super) fn float(literal: &[u8]) -> Option<f64> {
     }
     let text = std::str::from_utf8(literal).ok()?;
     let value: f64 = text.parse().ok()?;
-    let mantissa = literal.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or(literal);
+    let mantissa = literal
+        .split(|byte| matches!(byte, b'e' | b'E'))
+        .next()
+        .unwrap_or(literal);
     let is_zero = !mantissa.iter().any(|byte| (b'1'..=b'9').contains(byte));
     (value.is_finite() && (value != 0.0 || is_zero)).then_some(value)
 }
@@ -82,7 +87,11 @@ fn short_decimal(literal: &[u8]) -> Option<f64> {
 /// The kind that a number has as an item of a list.
 pub(super) fn list_kind(literal: &[u8], fractional: bool) -> Kinds {
     if fractional {
-        return if float(literal).is_some() { Kinds::LIST_FLOAT } else { Kinds::LIST_HUGE };
+        return if float(literal).is_some() {
+            Kinds::LIST_FLOAT
+        } else {
+            Kinds::LIST_HUGE
+        };
     }
     match integer_kind(literal, integer(literal)) {
         Kinds::HUGE => Kinds::LIST_HUGE,
@@ -132,7 +141,11 @@ mod tests {
     fn integers_are_exact_up_to_the_ends_of_i64_and_not_beyond() {
         assert_eq!(integer(b"9223372036854775807"), Some(i64::MAX));
         assert_eq!(integer(b"-9223372036854775808"), Some(i64::MIN));
-        for beyond in ["9223372036854775808", "-9223372036854775809", "99999999999999999999"] {
+        for beyond in [
+            "9223372036854775808",
+            "-9223372036854775809",
+            "99999999999999999999",
+        ] {
             assert_eq!(integer(beyond.as_bytes()), None, "{beyond}");
         }
     }
@@ -148,13 +161,18 @@ mod tests {
 
     #[test]
     fn only_json_numbers_are_numbers_in_text() {
-        for text in ["", "007", "+5", " 5", "5 ", "1.", ".5", "NaN", "0x10", "1e", "-", "1e400", "１"] {
+        for text in [
+            "", "007", "+5", " 5", "5 ", "1.", ".5", "NaN", "0x10", "1e", "-", "1e400", "１",
+        ] {
             assert_eq!(read_number_text(text), None, "{text:?}");
         }
         assert_eq!(read_number_text("-12"), Some(Literal::Int(-12)));
         assert_eq!(read_number_text("30.5"), Some(Literal::Float(30.5)));
         assert_eq!(read_number_text("1e3"), Some(Literal::Float(1000.0)));
-        assert_eq!(read_number_text(&"9".repeat(70)), Some(Literal::Float(1e70)));
+        assert_eq!(
+            read_number_text(&"9".repeat(70)),
+            Some(Literal::Float(1e70))
+        );
     }
 
     proptest! {

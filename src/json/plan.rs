@@ -113,7 +113,9 @@ impl Plan {
             return child;
         }
         // A key that is no UTF-8 gets the record quarantined; its node is never published.
-        let path = self.nodes[parent as usize].path.child(&String::from_utf8_lossy(key));
+        let path = self.nodes[parent as usize]
+            .path
+            .child(&String::from_utf8_lossy(key));
         let id = self.nodes.len() as u32;
         let mut node = Node::new(path, key);
         self.assign_roles(id, &mut node);
@@ -124,7 +126,9 @@ impl Plan {
 
     fn assign_roles(&mut self, id: u32, node: &mut Node) {
         let named = |names: &[String]| -> Vec<usize> {
-            (0..names.len()).filter(|&rank| node.path.is_named(&names[rank])).collect()
+            (0..names.len())
+                .filter(|&rank| node.path.is_named(&names[rank]))
+                .collect()
         };
         let (times, groups) = (named(&self.time_names), named(&self.group_names));
         node.column = self.projection.wants(&node.path);
@@ -141,11 +145,14 @@ impl Plan {
         if node.pin.is_some() {
             self.pinned.push(id);
         }
-        for (ranks, lists) in [(times, &mut self.time_nodes), (groups, &mut self.group_nodes)] {
+        for (ranks, lists) in [
+            (times, &mut self.time_nodes),
+            (groups, &mut self.group_nodes),
+        ] {
             for rank in ranks {
                 let nodes = &self.nodes;
-                let behind = lists[rank]
-                    .partition_point(|&other| nodes[other as usize].path < node.path);
+                let behind =
+                    lists[rank].partition_point(|&other| nodes[other as usize].path < node.path);
                 lists[rank].insert(behind, id);
             }
         }
@@ -167,7 +174,9 @@ impl Plan {
 
 impl Node {
     fn new(path: Path, key: &[u8]) -> Self {
-        let plain = !key.iter().any(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+        let plain = !key
+            .iter()
+            .any(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
         Node {
             path,
             raw: plain.then(|| [b"\"", key, b"\":"].concat().into()),

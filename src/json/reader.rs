@@ -26,7 +26,11 @@ pub struct Options {
 /// counted for rows of the day.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
-    Keep { ts_utc: i64, source: u8, clamped: bool },
+    Keep {
+        ts_utc: i64,
+        source: u8,
+        clamped: bool,
+    },
     Before,
     After,
     Reject(Reason),
@@ -55,7 +59,12 @@ impl TimeFields<'_> {
     /// The value of the time field of this rank; `None` where it is missing or null.
     #[inline]
     pub fn get(&mut self, rank: usize) -> Option<TimeText<'_>> {
-        let slot = live_slot(self.plan, &self.plan.time_nodes[rank], self.record, self.tape)?;
+        let slot = live_slot(
+            self.plan,
+            &self.plan.time_nodes[rank],
+            self.record,
+            self.tape,
+        )?;
         let text = |span| std::str::from_utf8(span).ok();
         Some(match slot.kind {
             SlotKind::Null | SlotKind::Dead => return None,
@@ -224,7 +233,10 @@ impl Reader {
         last: bool,
         fate: &mut impl FnMut(&mut TimeFields<'_>) -> Fate,
     ) -> Chunk {
-        assert!(u32::try_from(bytes.len()).is_ok(), "blocks are smaller than 4 GiB");
+        assert!(
+            u32::try_from(bytes.len()).is_ok(),
+            "blocks are smaller than 4 GiB"
+        );
         let begin = self.position.clone();
         loop {
             let mut block = Block {
@@ -264,7 +276,8 @@ impl Reader {
             let node = &self.plan.nodes[builder.node as usize];
             frame.seen.push((node.path.clone(), builder.kinds()));
             let column = builder.finish(block.rows, node);
-            if node.column && column.kinds != Kinds::OBJECT || !matches!(column.values, super::Values::Null)
+            if node.column && column.kinds != Kinds::OBJECT
+                || !matches!(column.values, super::Values::Null)
             {
                 frame.columns.push(column);
             }
@@ -281,7 +294,13 @@ impl Reader {
         let mut at = 0;
         loop {
             if let Some(mut resync) = self.position.resync.take() {
-                let found = resync::next_record(&mut resync, block, at, self.position.base, self.max_record_bytes);
+                let found = resync::next_record(
+                    &mut resync,
+                    block,
+                    at,
+                    self.position.base,
+                    self.max_record_bytes,
+                );
                 match found {
                     resync::Found::At(next) => {
                         block.quarantine_span(resync.finish(self.position.base + next as u64));
@@ -300,9 +319,7 @@ impl Reader {
                     block.chunk.consumed = next;
                     if block.last && self.position.lists > 0 {
                         let end = self.position.base + next as u64;
-                        block.quarantine_span(
-                            Resync::new(end, Reason::ArrayNotClosed).finish(end),
-                        );
+                        block.quarantine_span(Resync::new(end, Reason::ArrayNotClosed).finish(end));
                     }
                     return widened;
                 }
@@ -558,13 +575,24 @@ impl Reader {
             b'"' => {
                 let text = scan::string(bytes, at + 1)?;
                 self.content = self.content.or(text.content);
-                let kind = if text.escaped { SlotKind::EscapedText } else { SlotKind::Text };
+                let kind = if text.escaped {
+                    SlotKind::EscapedText
+                } else {
+                    SlotKind::Text
+                };
                 self.note(child, kind, at + 1, text.end, Kinds::NONE);
                 return Ok(text.end + 1);
             }
             b'-' | b'0'..=b'9' => {
                 let (end, fractional) = scan::number(bytes, at)?;
-                (if fractional { SlotKind::Fraction } else { SlotKind::Integer }, end)
+                (
+                    if fractional {
+                        SlotKind::Fraction
+                    } else {
+                        SlotKind::Integer
+                    },
+                    end,
+                )
             }
             b't' => (SlotKind::True, scan::literal(bytes, at, b"true")?),
             b'f' => (SlotKind::False, scan::literal(bytes, at, b"false")?),
@@ -572,7 +600,11 @@ impl Reader {
             b'[' | b'{' => {
                 let inner = scan::container(bytes, at, self.open.len() + 1)?;
                 self.content = self.content.or(inner.content);
-                let kind = if byte == b'[' { SlotKind::List } else { SlotKind::Whole };
+                let kind = if byte == b'[' {
+                    SlotKind::List
+                } else {
+                    SlotKind::Whole
+                };
                 self.note(child, kind, at, inner.end, inner.kinds);
                 return Ok(inner.end);
             }
@@ -614,7 +646,11 @@ impl Reader {
             return;
         }
         let last = match self.tape[slot as usize] {
-            Slot { kind: SlotKind::Object, last, .. } => last.max(slot + 1),
+            Slot {
+                kind: SlotKind::Object,
+                last,
+                ..
+            } => last.max(slot + 1),
             _ => slot + 1,
         };
         for dead in &mut self.tape[slot as usize..last as usize] {
@@ -651,7 +687,11 @@ impl Reader {
             }
             Fate::Before => tally.before += 1,
             Fate::After => tally.after += 1,
-            Fate::Keep { ts_utc, source, clamped } => {
+            Fate::Keep {
+                ts_utc,
+                source,
+                clamped,
+            } => {
                 tally.kept += 1;
                 tally.sources[source as usize] += 1;
                 tally.clamped += u64::from(clamped);
@@ -674,7 +714,10 @@ impl Reader {
         }
         let unreadable = self.plan.pinned.iter().any(|&id| {
             let node = &self.plan.nodes[id as usize];
-            match (live_slot(&self.plan, &[id], self.record, &self.tape), node.pin) {
+            match (
+                live_slot(&self.plan, &[id], self.record, &self.tape),
+                node.pin,
+            ) {
                 (Some(slot), Some(pin)) => !reads_as(slot, block.bytes, pin),
                 _ => false,
             }
@@ -737,7 +780,11 @@ impl<'a> Block<'a> {
     /// that cuts the block.
     pub fn window(&self, at: usize, max_bytes: usize) -> (&'a [u8], bool) {
         let limit = at.saturating_add(max_bytes);
-        if limit < self.bytes.len() { (&self.bytes[..limit], true) } else { (self.bytes, false) }
+        if limit < self.bytes.len() {
+            (&self.bytes[..limit], true)
+        } else {
+            (self.bytes, false)
+        }
     }
 
     fn quarantine(&mut self, base: u64, start: usize, end: usize, reason: Reason) {

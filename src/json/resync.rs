@@ -46,7 +46,13 @@ pub(super) enum Found {
 
 impl Resync {
     pub fn new(offset: u64, reason: Reason) -> Self {
-        Resync { offset, reason, sample: Vec::new(), sampled: offset, from: offset }
+        Resync {
+            offset,
+            reason,
+            sample: Vec::new(),
+            sampled: offset,
+            from: offset,
+        }
     }
 
     /// The quarantined span, which ends at `end`.
@@ -64,7 +70,8 @@ impl Resync {
         let begin = (self.sampled.max(base) - base) as usize;
         let room = Quarantined::KEPT_BYTES - self.sample.len();
         if begin < until {
-            self.sample.extend_from_slice(&bytes[begin..until.min(begin + room)]);
+            self.sample
+                .extend_from_slice(&bytes[begin..until.min(begin + room)]);
             self.sampled = base + until as u64;
         }
     }
@@ -83,7 +90,11 @@ pub(super) fn next_record(
     let mut from = at.max((resync.from.max(base) - base) as usize);
     let found = loop {
         let Some(brace) = memchr(b'}', &bytes[from..]).map(|found| from + found) else {
-            break if block.last { Found::At(bytes.len()) } else { Found::More(bytes.len()) };
+            break if block.last {
+                Found::At(bytes.len())
+            } else {
+                Found::More(bytes.len())
+            };
         };
         match certainty(block, brace, max_record_bytes) {
             Certainty::Certain(position) => break Found::At(position),
@@ -106,7 +117,11 @@ enum Certainty {
 /// Judges the position behind the `}` at `brace`.
 fn certainty(block: &Block<'_>, brace: usize, max_record_bytes: usize) -> Certainty {
     let bytes = block.bytes;
-    let at_end = if block.last { Certainty::Doubtful } else { Certainty::NeedsMore };
+    let at_end = if block.last {
+        Certainty::Doubtful
+    } else {
+        Certainty::NeedsMore
+    };
     let start = skip_between(bytes, brace + 1);
     match bytes.get(start) {
         None => return at_end,
@@ -133,7 +148,10 @@ fn certainty(block: &Block<'_>, brace: usize, max_record_bytes: usize) -> Certai
 }
 
 fn skip_between(bytes: &[u8], mut at: usize) -> usize {
-    while bytes.get(at).is_some_and(|&byte| scan::is_space(byte) || byte == 0x1E) {
+    while bytes
+        .get(at)
+        .is_some_and(|&byte| scan::is_space(byte) || byte == 0x1E)
+    {
         at += 1;
     }
     at
@@ -170,11 +188,11 @@ fn inside_string(bytes: &[u8], at: usize) -> Reading {
         let Some(&byte) = bytes.get(at) else {
             return Reading::Possible;
         };
-        let value_may_stand =
-            matches!(after, After::Colon | After::Comma | After::OpenList);
+        let value_may_stand = matches!(after, After::Colon | After::Comma | After::OpenList);
         let token = match byte {
-            b'"' if value_may_stand || after == After::OpenObject => scan::string(bytes, at + 1)
-                .map(|text| (text.end + 1, After::String)),
+            b'"' if value_may_stand || after == After::OpenObject => {
+                scan::string(bytes, at + 1).map(|text| (text.end + 1, After::String))
+            }
             // Behind a closed object the next record may begin.
             b'{' if value_may_stand || after == After::Value => Ok((at + 1, After::OpenObject)),
             b'[' if value_may_stand => Ok((at + 1, After::OpenList)),

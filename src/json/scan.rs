@@ -97,9 +97,11 @@ pub(super) struct ScannedString {
 #[inline(always)]
 pub(super) fn string(bytes: &[u8], at: usize) -> Result<ScannedString, Fault> {
     match next_special(bytes, at) {
-        Some(end) if bytes[end] == b'"' => {
-            Ok(ScannedString { end, escaped: false, content: None })
-        }
+        Some(end) if bytes[end] == b'"' => Ok(ScannedString {
+            end,
+            escaped: false,
+            content: None,
+        }),
         Some(special) => string_with_escapes(bytes, special),
         None => Err(Fault::End),
     }
@@ -111,7 +113,13 @@ fn string_with_escapes(bytes: &[u8], mut at: usize) -> Result<ScannedString, Fau
     let mut content = None;
     loop {
         match bytes[at] {
-            b'"' => return Ok(ScannedString { end: at, escaped: true, content }),
+            b'"' => {
+                return Ok(ScannedString {
+                    end: at,
+                    escaped: true,
+                    content,
+                });
+            }
             b'\\' => {
                 let (behind, problem) = escape(bytes, at)?;
                 content = content.or(problem);
@@ -245,15 +253,15 @@ pub(super) struct ScannedContainer {
 
 /// Scans an object or a list that begins at `at`, whatever is in it. `depth` containers are open
 /// around it.
-pub(super) fn container(
-    bytes: &[u8],
-    at: usize,
-    depth: usize,
-) -> Result<ScannedContainer, Fault> {
+pub(super) fn container(bytes: &[u8], at: usize, depth: usize) -> Result<ScannedContainer, Fault> {
     let mut open = Brackets::default();
     let mut found = ScannedContainer {
         end: at,
-        kinds: if bytes[at] == b'[' { Kinds::LIST } else { Kinds::OBJECT },
+        kinds: if bytes[at] == b'[' {
+            Kinds::LIST
+        } else {
+            Kinds::OBJECT
+        },
         content: None,
     };
     let is_list = bytes[at] == b'[';
