@@ -1,13 +1,15 @@
 //! Runs a job's pieces on threads: items are worked on in any order, their results are handed on
 //! in the order of the items.
 //!
-//! In goes a number of items and two functions: `work` turns an item into results (on any
-//! thread), `sink` takes the results (one at a time, in order, on whichever thread has them).
+//! In goes a number of items and two functions: `work` claims an item and turns it into results
+//! (on any thread), `sink` takes the results (one at a time, in order, on whichever thread has
+//! them). Which item a thread works on is for `work` to say, so that items can come from a queue.
 //! The sink may queue tasks, which any thread runs before it begins a new item; so what was read
 //! is written before more is read. Memory is bounded: at most [`ITEMS_AHEAD_PER_JOB`] items per
 //! job are begun ahead of the sink, and an item with more than one result waits for its turn.
 //! The engine knows nothing of objects or columns, and nothing async comes here.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -28,7 +30,8 @@ pub struct Engine<'a, T, E> {
 }
 
 struct State<'a, T, E> {
-    next_item: usize,
+    /// Items that were begun.
+    begun: usize,
     /// The item whose results the sink takes now.
     head: usize,
     results: BTreeMap<usize, Results<T>>,
@@ -47,7 +50,7 @@ struct Results<T> {
 /// Takes the results of one item while it is worked on.
 pub struct Emitter<'e, 'a, T, E> {
     engine: &'e Engine<'a, T, E>,
-    item: usize,
+    item: Cell<Option<usize>>,
     sink: &'e (dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
 }
 
@@ -59,7 +62,7 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
     pub fn new(items: usize, jobs: usize, interrupted: &'a AtomicBool) -> Self {
         Engine {
             state: Mutex::new(State {
-                next_item: 0,
+                begun: 0,
                 head: 0,
                 results: BTreeMap::new(),
                 draining: false,
@@ -82,7 +85,7 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
     pub fn run<W: Send>(
         &self,
         workers: &mut [W],
-        work: &(impl Fn(&mut W, usize, &Emitter<'_, 'a, T, E>) -> Result<(), E> + Sync),
+        work: &(impl Fn(&mut W, &Emitter<'_, 'a, T, E>) -> Result<(), E> + Sync),
         sink: &(dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
     ) -> Result<(), E> {
         if let [worker] = workers {
@@ -116,7 +119,7 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
     fn work_loop<W>(
         &self,
         worker: &mut W,
-        work: &(impl Fn(&mut W, usize, &Emitter<'_, 'a, T, E>) -> Result<(), E> + Sync),
+        work: &(impl Fn(&mut W, &Emitter<'_, 'a, T, E>) -> Result<(), E> + Sync),
         sink: &(dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
     ) {
         // A thread that panics must not leave the others waiting for it.
@@ -132,24 +135,16 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
                 drop(state);
                 let outcome = task();
                 state = self.settle(outcome);
-            } else if state.next_item < self.items && state.next_item < state.head + self.ahead {
-                let item = state.next_item;
-                state.next_item += 1;
+            } else if state.begun < self.items && state.begun < state.head + self.ahead {
+                state.begun += 1;
                 state.busy += 1;
-                state.results.insert(
-                    item,
-                    Results {
-                        queue: VecDeque::new(),
-                        complete: false,
-                    },
-                );
                 drop(state);
                 let emitter = Emitter {
                     engine: self,
-                    item,
+                    item: Cell::new(None),
                     sink,
                 };
-                let outcome = work(worker, item, &emitter).and_then(|()| self.complete(item, sink));
+                let outcome = work(worker, &emitter).and_then(|()| emitter.complete());
                 state = self.settle(outcome);
             } else if state.head == self.items && state.busy == 0 {
                 break;
@@ -173,17 +168,6 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
         }
         self.changed.notify_all();
         state
-    }
-
-    fn complete(
-        &self,
-        item: usize,
-        sink: &(dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
-    ) -> Result<(), E> {
-        if let Some(results) = self.lock().results.get_mut(&item) {
-            results.complete = true;
-        }
-        self.drain(sink)
     }
 
     /// Hands on every result whose turn it is, unless another thread is at it.
@@ -221,6 +205,30 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
 }
 
 impl<T: Send, E: Send> Emitter<'_, '_, T, E> {
+    /// Says which item is worked on. Each item is claimed once, before its first result.
+    pub fn claim(&self, item: usize) {
+        let results = Results {
+            queue: VecDeque::new(),
+            complete: false,
+        };
+        let earlier = self.engine.lock().results.insert(item, results);
+        debug_assert!(
+            earlier.is_none() && self.item.get().is_none(),
+            "an item is claimed once"
+        );
+        self.item.set(Some(item));
+    }
+
+    /// Nothing follows for this item. Work that was stopped before it claimed one has none.
+    fn complete(&self) -> Result<(), E> {
+        if let Some(item) = self.item.get()
+            && let Some(results) = self.engine.lock().results.get_mut(&item)
+        {
+            results.complete = true;
+        }
+        self.engine.drain(self.sink)
+    }
+
     /// Hands a result on. The first result of an item is kept until its turn; for a further one
     /// the item itself waits for its turn.
     pub fn emit(&self, result: T) -> Result<Result<(), Stopped>, E> {
@@ -229,10 +237,14 @@ impl<T: Send, E: Send> Emitter<'_, '_, T, E> {
             if state.stopped || self.engine.interrupted.load(Ordering::Relaxed) {
                 return Ok(Err(Stopped));
             }
-            let at_head = state.head == self.item;
+            let item = self
+                .item
+                .get()
+                .expect("an item is claimed before its first result");
+            let at_head = state.head == item;
             let results = state
                 .results
-                .get_mut(&self.item)
+                .get_mut(&item)
                 .expect("an item has its place until complete");
             if at_head || results.queue.is_empty() {
                 results.queue.push_back(result);
@@ -270,16 +282,20 @@ impl<T, E> Drop for StopOnPanic<'_, '_, T, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicUsize;
 
     fn run(items: usize, jobs: usize, results_per_item: usize) -> Vec<(usize, usize)> {
         let interrupted = AtomicBool::new(false);
         let taken = Mutex::new(Vec::new());
         let engine: Engine<'_, usize, String> = Engine::new(items, jobs, &interrupted);
         let mut workers = vec![(); jobs];
+        let next = AtomicUsize::new(0);
         engine
             .run(
                 &mut workers,
-                &|(), item, emitter| {
+                &|(), emitter| {
+                    let item = next.fetch_add(1, Ordering::Relaxed);
+                    emitter.claim(item);
                     for result in 0..results_per_item {
                         if (item * 7 + result) % 5 == 0 {
                             std::thread::yield_now();
@@ -309,15 +325,18 @@ mod tests {
 
     #[test]
     fn tasks_that_the_sink_queues_are_all_run_before_the_end() {
-        use std::sync::atomic::AtomicUsize;
         let interrupted = AtomicBool::new(false);
         let ran = AtomicUsize::new(0);
+        let next = AtomicUsize::new(0);
         let engine: Engine<'_, (), String> = Engine::new(50, 4, &interrupted);
         let count = &ran;
         engine
             .run(
                 &mut [(), (), (), ()],
-                &|(), _, emitter| emitter.emit(()).map(|_| ()),
+                &|(), emitter| {
+                    emitter.claim(next.fetch_add(1, Ordering::Relaxed));
+                    emitter.emit(()).map(|_| ())
+                },
                 &|engine, _, ()| {
                     for _ in 0..3 {
                         engine.queue(Box::new(move || {
@@ -335,10 +354,13 @@ mod tests {
     #[test]
     fn the_first_failure_ends_the_run_and_is_returned() {
         let interrupted = AtomicBool::new(false);
+        let next = AtomicUsize::new(0);
         let engine: Engine<'_, (), String> = Engine::new(1000, 2, &interrupted);
         let outcome = engine.run(
             &mut [(), ()],
-            &|(), item, emitter| {
+            &|(), emitter| {
+                let item = next.fetch_add(1, Ordering::Relaxed);
+                emitter.claim(item);
                 if item == 10 {
                     return Err("item 10 failed".to_string());
                 }
@@ -352,11 +374,14 @@ mod tests {
     #[test]
     fn an_interrupt_ends_the_run_between_items() {
         let interrupted = AtomicBool::new(false);
+        let next = AtomicUsize::new(0);
         let engine: Engine<'_, (), String> = Engine::new(usize::MAX, 2, &interrupted);
         engine
             .run(
                 &mut [(), ()],
-                &|(), item, emitter| {
+                &|(), emitter| {
+                    let item = next.fetch_add(1, Ordering::Relaxed);
+                    emitter.claim(item);
                     if item == 100 {
                         interrupted.store(true, Ordering::Relaxed);
                     }
