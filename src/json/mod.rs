@@ -53,6 +53,7 @@ pub enum Reason {
     NotOfDeclaredType,
     TimeMissing,
     TimeUnreadable,
+    NoTime,
 }
 
 impl Reason {
@@ -73,7 +74,8 @@ impl Reason {
             Reason::ArrayNotClosed => "the list of records is not closed at the end of the object",
             Reason::NotOfDeclaredType => "a value that does not read as its declared type",
             Reason::TimeMissing => "the time field is missing",
-            Reason::TimeUnreadable => "the time field does not read as a time",
+            Reason::TimeUnreadable => "the time field does not read as a time within 1990 to 2100",
+            Reason::NoTime => "no readable time in the record, nor in the object's key",
         }
     }
 }

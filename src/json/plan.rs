@@ -83,6 +83,8 @@ pub(super) struct Plan {
     /// For each time field and each `--by` name, the nodes that it means, by path.
     pub time_nodes: Vec<Vec<u32>>,
     pub group_nodes: Vec<Vec<u32>>,
+    /// The time fields that have nodes, by rank.
+    pub time_ranks: Vec<u16>,
     pub pinned: Vec<u32>,
 }
 
@@ -97,6 +99,7 @@ impl Plan {
             nodes: Vec::new(),
             time_nodes: vec![Vec::new(); time_names.len()],
             group_nodes: vec![Vec::new(); group_names.len()],
+            time_ranks: Vec::new(),
             projection,
             pins,
             time_names,
@@ -144,6 +147,12 @@ impl Plan {
             || self.projection.leads_to_wanted(&node.path);
         if node.pin.is_some() {
             self.pinned.push(id);
+        }
+        for &rank in &times {
+            let rank = rank as u16;
+            if let Err(behind) = self.time_ranks.binary_search(&rank) {
+                self.time_ranks.insert(behind, rank);
+            }
         }
         for (ranks, lists) in [
             (times, &mut self.time_nodes),

@@ -56,6 +56,18 @@ pub struct TimeFields<'a> {
 }
 
 impl TimeFields<'_> {
+    /// Gives the record's time fields to `reads`, best rank first, until one reads.
+    #[inline]
+    pub fn find<T>(
+        &mut self,
+        mut reads: impl FnMut(u16, TimeText<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let plan = self.plan;
+        plan.time_ranks
+            .iter()
+            .find_map(|&rank| self.get(rank.into()).and_then(|text| reads(rank, text)))
+    }
+
     /// The value of the time field of this rank; `None` where it is missing or null.
     #[inline]
     pub fn get(&mut self, rank: usize) -> Option<TimeText<'_>> {
