@@ -1,0 +1,247 @@
+//! One object's bytes → frames, tallies and quarantine: `codec`, `json` and `time` in a row.
+
+use std::collections::HashMap;
+
+use chrono_tz::Tz;
+
+use crate::codec::{DecodeError, DecodeLimits, Decoder, Input, Step};
+use crate::json::{Fate, Frame, Options, Quarantined, Reader, Reason, Tally, TimeFields, TimeText};
+use crate::layout::parse_key;
+use crate::schema::{ColumnSpec, Path};
+use crate::store::{Content, ObjectMeta, StoreError};
+use crate::time::{Event, ObjectTime, TimeProblem, TimeRule, TimeSource, TimeValue, read_time};
+
+/// Index of [`TimeSource::ObjectName`] in [`Tally::sources`]; fields are counted by rank below.
+pub const SOURCE_NAME: usize = 30;
+/// Index of [`TimeSource::PrefixHour`] in [`Tally::sources`].
+pub const SOURCE_HOUR: usize = 31;
+
+/// What to read of each object, and which records belong to the day.
+#[derive(Clone, Debug)]
+pub struct ReadSpec {
+    pub start_us: i64,
+    pub end_us: i64,
+    pub rule: TimeRule,
+    pub json: Options,
+    pub decode: DecodeLimits,
+}
+
+/// What was learnt of an object in an earlier attempt at the day, after rows of it had been
+/// handed on.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Only so many decoded bytes are verified; why the others are lost.
+    StopAfter { good_bytes: u64, loss: String },
+    /// The object can't be got.
+    Failed { kind: &'static str, reason: String },
+}
+
+/// Bytes of an object that gave no record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lost {
+    /// Byte offset in the decoded object.
+    pub offset: u64,
+    /// Decoded bytes; 0 where they could not even be decoded.
+    pub len: u64,
+    pub reason: String,
+    /// The bytes, the first 64 KiB of them.
+    pub bytes: Vec<u8>,
+}
+
+/// What an object gave, besides its frames.
+#[derive(Clone, Debug, Default)]
+pub struct ObjectOutcome {
+    pub decoded_bytes: u64,
+    pub tally: Tally,
+    pub lost: Vec<Lost>,
+    pub duplicate_keys: HashMap<Path, u64>,
+}
+
+/// Why an object was not read to its end.
+#[derive(Debug)]
+pub enum ReadFailure<E> {
+    /// What was given of the object must be taken back: the day starts over, knowing this.
+    StartOver(Verdict),
+    /// Nothing was given.
+    Store(StoreError),
+    /// The taker of frames failed, or was stopped.
+    Taker(E),
+}
+
+/// Reads objects one after another, with buffers and guesses kept between them.
+pub struct ObjectReader {
+    spec: ReadSpec,
+    reader: Reader,
+    buffer: Vec<u8>,
+}
+
+impl ObjectReader {
+    pub fn new(spec: ReadSpec) -> Self {
+        ObjectReader { reader: Reader::new(spec.json.clone()), spec, buffer: Vec::new() }
+    }
+
+    /// Frames shall come out with these types and not narrower.
+    pub fn expect(&mut self, columns: &[ColumnSpec]) {
+        self.reader.expect(columns);
+    }
+
+    /// Reads one object. Every frame with rows goes to `take`.
+    pub fn read<E>(
+        &mut self,
+        object: &ObjectMeta,
+        content: Content,
+        verdict: Option<&Verdict>,
+        take: &mut impl FnMut(Frame) -> Result<(), E>,
+    ) -> Result<ObjectOutcome, ReadFailure<E>> {
+        let mut limits = self.spec.decode;
+        let mut outcome = ObjectOutcome::default();
+        if let Some(Verdict::StopAfter { good_bytes, .. }) = verdict {
+            limits.stop_after = Some(*good_bytes);
+        }
+        let mut decoder = Decoder::new(input(content), limits);
+        let object_time = ObjectTime::of_key(&parse_key(&object.key));
+        let window = (self.spec.start_us, self.spec.end_us);
+        let rule = self.spec.rule.clone();
+        let mut fate = |times: &mut TimeFields<'_>| fate_of(times, &rule, object_time, window);
+        let mut given = false;
+        let mut loss = None;
+        self.reader.begin_object();
+        self.buffer.clear();
+        loop {
+            let last = match decoder.next_block(&mut self.buffer) {
+                Ok(Step::More) => false,
+                Ok(Step::End) => true,
+                Err(error) => {
+                    if let Some(failure) = self.undecodable(&error, given, &decoder) {
+                        return Err(failure);
+                    }
+                    match error {
+                        DecodeError::Read { source, .. } => {
+                            let url = object.key.clone();
+                            return Err(ReadFailure::Store(StoreError::from_read(source, &url)));
+                        }
+                        error => loss = Some(error.to_string()),
+                    }
+                    true
+                }
+            };
+            let chunk = self.reader.read(&self.buffer, last, &mut fate);
+            if chunk.consumed == self.buffer.len() {
+                self.buffer.clear();
+            } else {
+                self.buffer.drain(..chunk.consumed);
+            }
+            outcome.tally.add(&chunk.tally);
+            outcome.lost.extend(chunk.quarantine.into_iter().map(Lost::from));
+            for (path, count) in chunk.duplicate_keys {
+                *outcome.duplicate_keys.entry(path).or_default() += count;
+            }
+            if chunk.frame.rows > 0 {
+                given = true;
+                take(chunk.frame).map_err(ReadFailure::Taker)?;
+            }
+            if last {
+                break;
+            }
+        }
+        outcome.decoded_bytes = decoder.decoded_bytes();
+        if let Some(Verdict::StopAfter { loss: known, .. }) = verdict {
+            loss = Some(known.clone());
+        }
+        if let Some(reason) = loss {
+            let offset = outcome.decoded_bytes;
+            outcome.lost.push(Lost { offset, len: 0, reason, bytes: Vec::new() });
+        }
+        Ok(outcome)
+    }
+
+    /// What an error means for rows that were given before it: nothing (`None`), or that they
+    /// must be taken back.
+    fn undecodable<E>(
+        &self,
+        error: &DecodeError,
+        given: bool,
+        decoder: &Decoder,
+    ) -> Option<ReadFailure<E>> {
+        let unread = self.buffer.len() as u64;
+        let good_bytes = match error {
+            DecodeError::Contradicted { good_bytes, .. } => *good_bytes,
+            DecodeError::TooLarge { .. } => 0,
+            DecodeError::Read { .. } if given => {
+                let reason = error.to_string();
+                return Some(ReadFailure::StartOver(Verdict::Failed { kind: "read", reason }));
+            }
+            _ => return None,
+        };
+        // Nothing beyond the good bytes has been looked at yet, or all of it must be unread.
+        let untouched = decoder.decoded_bytes() == good_bytes
+            || decoder.decoded_bytes() - unread == 0 && good_bytes == 0 && unread == 0;
+        if untouched {
+            return None;
+        }
+        let loss = error.to_string();
+        Some(ReadFailure::StartOver(Verdict::StopAfter { good_bytes, loss }))
+    }
+}
+
+impl From<Quarantined> for Lost {
+    fn from(span: Quarantined) -> Self {
+        Lost {
+            offset: span.offset,
+            len: span.len,
+            reason: span.reason.text().to_string(),
+            bytes: span.bytes,
+        }
+    }
+}
+
+fn input(content: Content) -> Input {
+    match content {
+        Content::Whole(bytes) => Input::Whole(bytes),
+        Content::Stream(stream) => Input::Stream(stream),
+    }
+}
+
+/// Where a record belongs, by its time fields, else by its object's time.
+#[inline]
+fn fate_of(
+    times: &mut TimeFields<'_>,
+    rule: &TimeRule,
+    object_time: Option<ObjectTime>,
+    (start_us, end_us): (i64, i64),
+) -> Fate {
+    let mut unreadable = false;
+    let found = times.find(|rank, text| {
+        let value = match text {
+            TimeText::Text(text) => TimeValue::Text(text),
+            TimeText::Number(literal) => TimeValue::Number(literal),
+            TimeText::Other => return None,
+        };
+        let instant = read_time(value, rule.field_tz);
+        unreadable |= instant.is_none();
+        instant.map(|instant| (rank, instant))
+    });
+    match rule.event(found, unreadable, object_time) {
+        Ok(Event { us, .. }) if us < start_us => Fate::Before,
+        Ok(Event { us, .. }) if us >= end_us => Fate::After,
+        Ok(event) => Fate::Keep {
+            ts_utc: event.us,
+            source: source_index(event.source),
+            clamped: event.leap_clamped,
+        },
+        Err(TimeProblem::FieldMissing) => Fate::Reject(Reason::TimeMissing),
+        Err(TimeProblem::FieldUnreadable) => Fate::Reject(Reason::TimeUnreadable),
+        Err(TimeProblem::NoTime) => Fate::Reject(Reason::NoTime),
+    }
+}
+
+fn source_index(source: TimeSource) -> u8 {
+    match source {
+        TimeSource::Field(rank) => rank as u8,
+        TimeSource::ObjectName => SOURCE_NAME as u8,
+        TimeSource::PrefixHour => SOURCE_HOUR as u8,
+    }
+}
+
+/// The zone of text without an offset, unless `--field-tz` says otherwise.
+pub const DEFAULT_FIELD_TZ: Tz = Tz::UTC;
