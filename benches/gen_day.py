@@ -101,7 +101,7 @@ class Narrow:
 
 
 class Wide:
-    """Records of 60 fields, about 1.9 kB each."""
+    """Records of 60 fields, about 2.5 kB each."""
 
     ORDERS = 24
 
