@@ -29,7 +29,7 @@ pub struct ReadSpec {
 /// What was learnt of an object in an earlier attempt at the day, after rows of it had been
 /// handed on.
 #[derive(Clone, Debug)]
-pub enum Verdict {
+pub enum Finding {
     /// Only so many decoded bytes are verified; why the others are lost.
     StopAfter { good_bytes: u64, loss: String },
     /// The object can't be got.
@@ -61,7 +61,7 @@ pub struct ObjectOutcome {
 #[derive(Debug)]
 pub enum ReadFailure<E> {
     /// What was given of the object must be taken back: the day starts over, knowing this.
-    StartOver(Verdict),
+    StartOver(Finding),
     /// Nothing was given.
     Store(StoreError),
     /// The taker of frames failed, or was stopped.
@@ -90,12 +90,12 @@ impl ObjectReader {
         &mut self,
         object: &ObjectMeta,
         content: Content,
-        verdict: Option<&Verdict>,
+        finding: Option<&Finding>,
         take: &mut impl FnMut(Frame) -> Result<(), E>,
     ) -> Result<ObjectOutcome, ReadFailure<E>> {
         let mut limits = self.spec.decode;
         let mut outcome = ObjectOutcome::default();
-        if let Some(Verdict::StopAfter { good_bytes, .. }) = verdict {
+        if let Some(Finding::StopAfter { good_bytes, .. }) = finding {
             limits.stop_after = Some(*good_bytes);
         }
         let mut decoder = Decoder::new(input(content), limits);
@@ -145,7 +145,7 @@ impl ObjectReader {
             }
         }
         outcome.decoded_bytes = decoder.decoded_bytes();
-        if let Some(Verdict::StopAfter { loss: known, .. }) = verdict {
+        if let Some(Finding::StopAfter { loss: known, .. }) = finding {
             loss = Some(known.clone());
         }
         if let Some(reason) = loss {
@@ -169,7 +169,7 @@ impl ObjectReader {
             DecodeError::TooLarge { .. } => 0,
             DecodeError::Read { .. } if given => {
                 let reason = error.to_string();
-                return Some(ReadFailure::StartOver(Verdict::Failed { kind: "read", reason }));
+                return Some(ReadFailure::StartOver(Finding::Failed { kind: "read", reason }));
             }
             _ => return None,
         };
@@ -180,7 +180,7 @@ impl ObjectReader {
             return None;
         }
         let loss = error.to_string();
-        Some(ReadFailure::StartOver(Verdict::StopAfter { good_bytes, loss }))
+        Some(ReadFailure::StartOver(Finding::StopAfter { good_bytes, loss }))
     }
 }
 

@@ -1,0 +1,256 @@
+//! Everything that is known at the end of a job → its manifest, the day's books.
+
+use std::collections::BTreeMap;
+
+use chrono::SecondsFormat;
+use serde_json::{Value, json};
+
+use super::JobSpec;
+use super::gather::Gathered;
+use super::read::{SOURCE_HOUR, SOURCE_NAME};
+use super::survey::Survey;
+use crate::aggregate::{MetricNote, Metrics};
+use crate::publish::{
+    BytesNote, ColumnNote, ExcludedObjects, FailedObject, ListingNote, MANIFEST_VERSION, Manifest,
+    MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount, RecordsNote, State, TimeNote,
+    Verdict, WindowNote, inputs_digest,
+};
+use crate::schema::ColumnSpec;
+use crate::window::{Hour, ZONE_DATA_VERSION, describe_length};
+
+/// The books of a job, without its files and its clock.
+pub(super) fn manifest(
+    spec: &JobSpec,
+    source: &str,
+    survey: &Survey,
+    gathered: &Gathered,
+    columns: &[ColumnSpec],
+    nulls: &[u64],
+    metrics: &[MetricNote],
+) -> Manifest {
+    let tally = &gathered.tally;
+    let quarantine = quarantine(gathered);
+    Manifest {
+        version: MANIFEST_VERSION,
+        window: window(spec),
+        zone_data: ZONE_DATA_VERSION.to_string(),
+        source: source.to_string(),
+        options: options(spec),
+        listing: listing(survey),
+        objects: objects(survey, gathered),
+        bytes: BytesNote {
+            stored: stored_bytes(survey, gathered),
+            decoded: gathered.decoded_bytes,
+            records: tally.record_bytes,
+            separators: tally.separator_bytes,
+            quarantined: tally.quarantined_bytes,
+        },
+        records: RecordsNote {
+            parsed: tally.kept + tally.before + tally.after,
+            day: gathered.rows_of_the_day(),
+            before: tally.before,
+            after: tally.after,
+            duplicates_dropped: 0,
+            quarantined: quarantine.iter().map(|note| note.records).sum(),
+        },
+        time: time(spec, gathered),
+        duplicate_keys: duplicate_keys(gathered),
+        columns: columns
+            .iter()
+            .zip(nulls.iter().copied().chain(std::iter::repeat(0)))
+            .map(|(column, nulls)| ColumnNote {
+                name: column.name.clone(),
+                path: column.path.pointer().to_string(),
+                column_type: column.column_type.to_string(),
+                kinds: column.kinds.names(),
+                nulls,
+            })
+            .collect(),
+        metrics: metrics
+            .iter()
+            .map(|metric| MetricEntry {
+                name: metric.name.clone(),
+                path: metric.path.pointer().to_string(),
+                numbers: metric.numbers,
+                not_numbers: metric.not_numbers,
+            })
+            .collect(),
+        quarantine,
+        verdict: verdict(spec, survey, gathered),
+        inputs_digest: inputs_digest(survey.listed.objects.iter().map(|object| {
+            (object.key.as_str(), object.bytes, object.etag.as_deref())
+        })),
+        ..Manifest::default()
+    }
+}
+
+/// RFC 3339 in UTC, without digits that say nothing.
+fn utc(instant: chrono::DateTime<chrono::Utc>) -> String {
+    instant.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+fn window(spec: &JobSpec) -> WindowNote {
+    let window = &spec.window;
+    WindowNote {
+        date: window.date.map(|date| date.to_string()),
+        tz: window.tz.name().to_string(),
+        start_utc: utc(window.start_utc),
+        end_utc: utc(window.end_utc),
+        hours: window.length().num_seconds() as f64 / 3600.0,
+    }
+}
+
+fn options(spec: &JobSpec) -> BTreeMap<String, Value> {
+    let seconds = |delta: chrono::TimeDelta| describe_length(delta);
+    let exports = [
+        ("records", spec.export.records),
+        ("aggregates", spec.export.aggregates),
+        ("chart", spec.export.chart),
+    ];
+    let exports: Vec<&str> = exports.iter().filter(|export| export.1).map(|e| e.0).collect();
+    let pins: BTreeMap<&str, String> =
+        spec.pins.iter().map(|(name, pin)| (name.as_str(), pin.to_string())).collect();
+    let entries = [
+        ("look-back", json!(seconds(spec.look_back))),
+        ("look-ahead", json!(seconds(spec.look_ahead))),
+        ("max-late", json!(seconds(spec.max_late))),
+        ("time-field", json!(spec.rule.field)),
+        ("field-tz", json!(spec.rule.field_tz.name())),
+        ("fallback-key", json!(spec.rule.fallback_key)),
+        ("type", json!(pins)),
+        ("by", json!(spec.by)),
+        (
+            "metric",
+            match &spec.metrics {
+                Metrics::Auto => Value::Null,
+                Metrics::Named(names) => json!(names),
+            },
+        ),
+        ("every", json!(seconds(spec.every))),
+        ("export", json!(exports)),
+        ("provenance", json!(spec.provenance)),
+        ("max-object-bytes", json!(spec.decode.object_bytes)),
+        ("max-record-bytes", json!(spec.max_record_bytes)),
+    ];
+    entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+}
+
+fn listing(survey: &Survey) -> ListingNote {
+    let prefixes = survey.listed.prefixes.iter().map(|listed| PrefixNote {
+        prefix: listed.prefix.clone(),
+        objects: listed.objects,
+        bytes: listed.bytes,
+        error: listed.failure.as_ref().map(|failure| failure.reason.clone()),
+    });
+    ListingNote {
+        first_hour: utc(survey.hours.first.start()),
+        last_hour: utc(survey.hours.last.start()),
+        prefixes: prefixes.collect(),
+    }
+}
+
+fn objects(survey: &Survey, gathered: &Gathered) -> ObjectsNote {
+    let listed = &survey.listed;
+    let unreadable = listed.unreadable.iter().map(|entry| FailedObject {
+        key: entry.clone(),
+        reason: "no object can have this name".to_string(),
+    });
+    let failed = gathered.failed.iter().map(|(key, failure)| FailedObject {
+        key: key.clone(),
+        reason: failure.reason.clone(),
+    });
+    let excluded = listed.excluded.iter().map(|(reason, excluded)| ExcludedObjects {
+        reason: reason.to_string(),
+        objects: excluded.objects,
+        examples: excluded.examples.clone(),
+    });
+    let unparsed = listed.unparsed.iter().map(|(reason, objects)| ReasonCount {
+        reason: reason.clone(),
+        objects: objects.objects,
+    });
+    ObjectsNote {
+        listed: listed.objects_listed(),
+        read: gathered.read,
+        failed: failed.chain(unreadable).collect(),
+        excluded: excluded.collect(),
+        names_unparsed: unparsed.collect(),
+    }
+}
+
+fn stored_bytes(survey: &Survey, gathered: &Gathered) -> u64 {
+    let failed = |key: &str| gathered.failed.iter().any(|(name, _)| name == key);
+    let read = survey.listed.objects.iter().filter(|object| {
+        gathered.failed.is_empty() || !failed(&object.key)
+    });
+    read.map(|object| object.bytes).sum()
+}
+
+fn time(spec: &JobSpec, gathered: &Gathered) -> TimeNote {
+    let fields = spec.rule.fields();
+    let counts = gathered.tally.sources.iter().enumerate().filter(|(_, records)| **records > 0);
+    let named = counts.map(|(source, &records)| {
+        let name = match source {
+            SOURCE_NAME => "object name".to_string(),
+            SOURCE_HOUR => "prefix hour".to_string(),
+            rank => fields[rank].to_string(),
+        };
+        (name, records)
+    });
+    TimeNote { sources: named.collect(), leap_clamped: gathered.tally.clamped }
+}
+
+/// Keys inside of JSON columns do not count: their text is published as it stands.
+fn duplicate_keys(gathered: &Gathered) -> u64 {
+    let counts = gathered.duplicate_keys.iter();
+    counts.filter(|(path, _)| !gathered.schema.has_json_ancestor(path)).map(|(_, n)| n).sum()
+}
+
+fn quarantine(gathered: &Gathered) -> Vec<QuarantineNote> {
+    let mut by_reason: BTreeMap<&str, QuarantineNote> = BTreeMap::new();
+    for (_, _, lost) in &gathered.lost {
+        let note = by_reason.entry(&lost.reason).or_insert_with(|| QuarantineNote {
+            reason: lost.reason.clone(),
+            ..QuarantineNote::default()
+        });
+        note.records += 1;
+        note.bytes += lost.len;
+    }
+    by_reason.into_values().collect()
+}
+
+/// Whether the day can still change, and what was skipped.
+fn verdict(spec: &JobSpec, survey: &Survey, gathered: &Gathered) -> Verdict {
+    let mut reasons = Vec::new();
+    let failed = gathered.failed.len() + survey.listed.unreadable.len();
+    let prefixes = survey.listed.failed_prefixes().count();
+    let count = |reasons: &mut Vec<String>, n: usize, one: &str, many: &str| match n {
+        0 => {}
+        1 => reasons.push(format!("1 {one}")),
+        n => reasons.push(format!("{n} {many}")),
+    };
+    count(&mut reasons, prefixes, "hour could not be listed", "hours could not be listed");
+    count(&mut reasons, failed, "object could not be read", "objects could not be read");
+    count(&mut reasons, gathered.lost.len(), "place is quarantined", "places are quarantined");
+    let complete = reasons.is_empty();
+    let since_end = spec.now_utc - spec.window.end_utc;
+    if since_end < chrono::TimeDelta::zero() {
+        reasons.push("the day has not ended yet".to_string());
+    } else if since_end < spec.settle {
+        let settle = describe_length(spec.settle);
+        reasons.push(format!("less than {settle} have passed since the day ended"));
+    }
+    let state = if reasons.is_empty() { State::Final } else { State::Provisional };
+    Verdict { state, complete, reasons }
+}
+
+/// Listed hours of the window without any object, for the chart and the summary.
+pub(super) fn empty_hours(spec: &JobSpec, survey: &Survey) -> Vec<Hour> {
+    let inside = |hour: Hour| {
+        hour.start() < spec.window.end_utc && hour.next().start() > spec.window.start_utc
+    };
+    let prefixes = survey.listed.prefixes.iter();
+    prefixes
+        .filter(|listed| listed.objects == 0 && listed.failure.is_none() && inside(listed.hour))
+        .map(|listed| listed.hour)
+        .collect()
+}

@@ -1,0 +1,326 @@
+//! The objects of a day → everything that is known when all of them are read.
+
+use std::collections::HashMap;
+use std::path::Path as FilePath;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::listing::Failure;
+use super::read::{Lost, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec, Finding};
+use super::rows::{Records, RowGroups};
+use super::{JobError, JobSpec};
+use crate::aggregate::{AggregateSpec, Partial};
+use crate::engine::{Emitter, Engine, Stopped};
+use crate::json::{Frame, Projection, Tally};
+use crate::progress::Progress;
+use crate::publish::RecordsFile;
+use crate::schema::{ColumnSpec, Kinds, Path, Schema};
+use crate::store::{Body, Fetch, ObjectMeta, Store, StoreError};
+use crate::window::LocalClock;
+
+/// One attempt at a day, shared by all threads.
+pub(super) struct Run<'a> {
+    pub spec: &'a JobSpec,
+    pub store: &'a Store,
+    pub objects: Arc<[ObjectMeta]>,
+    pub read_spec: ReadSpec,
+    /// What earlier attempts learnt, by key.
+    pub findings: &'a HashMap<String, Finding>,
+    pub clock: LocalClock,
+    pub records: Option<Records>,
+    pub aggregates: Option<AggregateSpec>,
+    /// Objects that had changed since they were listed, as they were read.
+    replaced: Mutex<HashMap<usize, ObjectMeta>>,
+    /// Rows are only counted, and objects that have some, or fail, are left for another run.
+    is_survey: bool,
+    pub progress: &'a Progress,
+}
+
+/// What the threads hand on, in the order of the objects.
+pub(super) enum Piece {
+    Rows(Frame),
+    /// The paths of rows that no records file wants.
+    Seen(Vec<(Path, Kinds)>),
+    Done(Result<ObjectOutcome, Failure>),
+}
+
+/// What the objects gave.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub schema: Schema,
+    pub tally: Tally,
+    pub decoded_bytes: u64,
+    pub read: u64,
+    pub failed: Vec<(String, Failure)>,
+    /// (key, ETag, what was lost), in the order of keys and offsets.
+    pub lost: Vec<(String, Option<String>, Lost)>,
+    pub duplicate_keys: HashMap<Path, u64>,
+    pub partial: Option<Partial>,
+    /// Rows of the day that each object gave, by its place among the objects; `None` where it
+    /// failed.
+    pub rows: Vec<Option<u64>>,
+}
+
+impl Gathered {
+    /// Takes in what other objects gave. Their rows are not among these: they had none.
+    pub fn join_rowless(&mut self, other: Gathered) {
+        self.tally.add(&other.tally);
+        self.decoded_bytes += other.decoded_bytes;
+        self.read += other.read;
+        self.lost.extend(other.lost);
+        self.lost.sort_by(|a, b| (&a.0, a.2.offset).cmp(&(&b.0, b.2.offset)));
+    }
+
+    /// Takes in the outcome of an object.
+    fn add(&mut self, object: &ObjectMeta, outcome: Result<ObjectOutcome, Failure>) {
+        match outcome {
+            Err(failure) => self.failed.push((object.key.clone(), failure)),
+            Ok(outcome) => {
+                self.read += 1;
+                self.decoded_bytes += outcome.decoded_bytes;
+                self.tally.add(&outcome.tally);
+                for lost in outcome.lost {
+                    self.lost.push((object.key.clone(), object.etag.clone(), lost));
+                }
+                for (path, count) in outcome.duplicate_keys {
+                    *self.duplicate_keys.entry(path).or_default() += count;
+                }
+            }
+        }
+    }
+}
+
+/// One thread's tools.
+struct Worker {
+    reader: ObjectReader,
+    partial: Option<Partial>,
+}
+
+/// Reads objects and writes their rows. `Err(JobError::StartOver)` asks for another attempt.
+pub(super) fn gather(
+    run: &Run<'_>,
+    interrupted: &AtomicBool,
+) -> Result<Gathered, JobError> {
+    let objects = run.objects.len();
+    let jobs = run.spec.jobs.clamp(1, objects.max(1));
+    let engine: Engine<'_, Piece, JobError> = Engine::new(objects, jobs, interrupted);
+    let fetch = run.store.fetch(run.objects.clone(), run.spec.fetch);
+    let mut workers: Vec<Worker> = (0..jobs)
+        .map(|_| Worker {
+            reader: ObjectReader::new(run.read_spec.clone()),
+            partial: run.aggregates.as_ref().map(Partial::new),
+        })
+        .collect();
+    let sink = Mutex::new((Gathered::default(), RowGroups::new(run.spec.pins.clone())));
+    let finished = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Threads that wait for the network do not look at the flag themselves.
+        scope.spawn(|| watch(interrupted, &finished, &fetch));
+        let outcome = engine.run(
+            &mut workers,
+            &|worker, emitter| work(run, &fetch, worker, emitter),
+            &|engine, object, piece| {
+                let (gathered, rows) = &mut *sink.lock().expect("the sink does not panic");
+                take(run, engine, gathered, rows, object, piece);
+                Ok(())
+            },
+        );
+        finished.store(true, Ordering::Relaxed);
+        fetch.cancel();
+        outcome
+    })?;
+    if interrupted.load(Ordering::Relaxed) {
+        return Err(JobError::Interrupted);
+    }
+    let (mut gathered, _) = sink.into_inner().expect("the sink does not panic");
+    for partial in workers.into_iter().filter_map(|worker| worker.partial) {
+        match &mut gathered.partial {
+            Some(sum) => sum.merge(partial)?,
+            none => *none = Some(partial),
+        }
+    }
+    Ok(gathered)
+}
+
+fn watch(interrupted: &AtomicBool, finished: &AtomicBool, fetch: &Fetch) {
+    const LOOK_EVERY: Duration = Duration::from_millis(50);
+    while !finished.load(Ordering::Relaxed) {
+        if interrupted.load(Ordering::Relaxed) {
+            fetch.cancel();
+            return;
+        }
+        std::thread::park_timeout(LOOK_EVERY);
+    }
+}
+
+/// Reads the next object on this thread.
+fn work<'a>(
+    run: &'a Run<'a>,
+    fetch: &Fetch,
+    worker: &mut Worker,
+    emitter: &Emitter<'_, 'a, Piece, JobError>,
+) -> Result<(), JobError> {
+    let Some((at, body)) = fetch.next() else {
+        return if emitter.is_stopped() { Ok(()) } else { Err(JobError::Interrupted) };
+    };
+    emitter.claim(at);
+    let object = &run.objects[at];
+    let outcome = match run.findings.get(&object.key) {
+        Some(Finding::Failed { kind, reason }) => {
+            Err(Failure { kind, reason: reason.clone() })
+        }
+        finding => match run.body(at, body) {
+            Err(error) if error.concerns_whole_source() => return Err(JobError::Store(error)),
+            Err(error) => Err(Failure::from(&error)),
+            Ok(body) => {
+                let (content, _permit) = body.into_parts();
+                let Worker { reader, partial } = worker;
+                let mut give = |frame: Frame| give(run, partial.as_mut(), emitter, frame);
+                match reader.read(object, content, finding, &mut give) {
+                    Ok(outcome) => Ok(outcome),
+                    Err(ReadFailure::Store(error)) => Err(Failure::from(&error)),
+                    Err(ReadFailure::Taker(Some(error))) => return Err(error),
+                    Err(ReadFailure::Taker(None)) => return Ok(()),
+                    Err(ReadFailure::StartOver(finding)) => {
+                        let key = object.key.clone();
+                        return Err(JobError::StartOver { key, finding });
+                    }
+                }
+            }
+        },
+    };
+    run.progress.advance(1, object.bytes);
+    match emitter.emit(Piece::Done(outcome))? {
+        Ok(()) | Err(Stopped) => Ok(()),
+    }
+}
+
+/// Adds a frame to the thread's partial and hands it on. `Err(None)`: the run was stopped.
+fn give<'a>(
+    run: &'a Run<'a>,
+    partial: Option<&mut Partial>,
+    emitter: &Emitter<'_, 'a, Piece, JobError>,
+    frame: Frame,
+) -> Result<(), Option<JobError>> {
+    if let (Some(partial), Some(spec)) = (partial, &run.aggregates) {
+        partial.add(spec, &frame).map_err(|error| Some(error.into()))?;
+    }
+    let piece = match run.records {
+        Some(_) => Piece::Rows(frame),
+        None => Piece::Seen(frame.seen),
+    };
+    match emitter.emit(piece) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Stopped)) => Err(None),
+        Err(error) => Err(Some(error)),
+    }
+}
+
+/// Takes a piece, in the order of the objects.
+fn take<'a>(
+    run: &'a Run<'a>,
+    engine: &Engine<'a, Piece, JobError>,
+    gathered: &mut Gathered,
+    rows: &mut RowGroups,
+    object: usize,
+    piece: Piece,
+) {
+    match piece {
+        Piece::Rows(frame) => {
+            see(&mut gathered.schema, &frame.seen);
+            rows.take(run, engine, &gathered.schema, object, frame);
+        }
+        Piece::Seen(seen) => see(&mut gathered.schema, &seen),
+        Piece::Done(outcome) => {
+            let kept = outcome.as_ref().ok().map(|outcome| outcome.tally.kept);
+            gathered.rows.push(kept);
+            if kept == Some(0) || !run.is_survey {
+                gathered.add(&run.object(object), outcome);
+            }
+            if object + 1 == run.objects.len() && run.records.is_some() {
+                rows.cut(run, engine, &gathered.schema);
+            }
+        }
+    }
+}
+
+fn see(schema: &mut Schema, seen: &[(Path, Kinds)]) {
+    for (path, kinds) in seen {
+        schema.see(path, *kinds);
+    }
+}
+
+impl<'a> Run<'a> {
+    pub fn new(
+        spec: &'a JobSpec,
+        store: &'a Store,
+        objects: Vec<ObjectMeta>,
+        findings: &'a HashMap<String, Finding>,
+        progress: &'a Progress,
+    ) -> Self {
+        let window = &spec.window;
+        Run {
+            read_spec: spec.read_spec(),
+            clock: LocalClock::new(window.tz, window.start_us(), window.end_us()),
+            aggregates: spec.aggregate_spec(),
+            spec,
+            store,
+            objects: objects.into(),
+            findings,
+            records: None,
+            is_survey: false,
+            replaced: Mutex::default(),
+            progress,
+        }
+    }
+
+    /// Rows are only counted. What objects without rows gave is kept; the others are to be read
+    /// by another run.
+    pub fn survey(mut self) -> Self {
+        self.is_survey = true;
+        self.aggregates = None;
+        self.read_spec.json.projection = Projection::Named(Vec::new());
+        self.read_spec.json.by.clear();
+        self
+    }
+
+    /// Rows are written to this file as they come.
+    pub fn write_records(mut self, path: &FilePath) -> Result<Self, JobError> {
+        self.records = Some(Records::create(path, self.spec.provenance)?);
+        Ok(self)
+    }
+
+    /// Closes the records file.
+    pub fn finish_records(
+        &mut self,
+        columns: &[ColumnSpec],
+    ) -> Result<Option<RecordsFile>, JobError> {
+        match self.records.take() {
+            Some(records) => records.finish(self, columns).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The object as it was read.
+    pub fn object(&self, at: usize) -> ObjectMeta {
+        let replaced = self.replaced.lock().expect("no thread panics with the lock held");
+        replaced.get(&at).unwrap_or(&self.objects[at]).clone()
+    }
+
+    /// The body as fetched; an object that changed since it was listed is listed and got once more.
+    fn body(&self, at: usize, body: Result<Body, StoreError>) -> Result<Body, StoreError> {
+        let error = match body {
+            Err(error @ (StoreError::Changed { .. } | StoreError::Gone { .. })) => error,
+            other => return other,
+        };
+        let key = &self.objects[at].key;
+        let listing = self.store.list(std::slice::from_ref(key), &|_| ()).swap_remove(0)?;
+        let Some(now) = listing.objects.into_iter().find(|object| object.key == *key) else {
+            return Err(error);
+        };
+        let body = self.store.get(&now)?;
+        self.replaced.lock().expect("no thread panics with the lock held").insert(at, now);
+        Ok(body)
+    }
+}

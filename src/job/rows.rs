@@ -1,0 +1,264 @@
+//! Frames in the order of the day → row groups → encoded columns → the `records` file.
+//!
+//! Row groups have a fixed number of rows and are cut across objects. Their columns are encoded
+//! as tasks of the engine, on every thread; the file gets them in order. Where a column turns out
+//! wider than some frame holds it, the objects of that row group are read again, and only those.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path as FilePath;
+use std::sync::{Arc, Mutex};
+
+use super::read::{ObjectReader, ReadFailure};
+use super::{JobError, Run};
+use crate::engine::Engine;
+use crate::json::Frame;
+use crate::publish::{
+    EncodeOptions, EncodedChunk, ROWS_PER_ROW_GROUP, RecordColumn, RecordsFile, RecordsWriter,
+    RowGroup, Slice, encode_column,
+};
+use crate::schema::{ColumnSpec, Pins, Schema};
+use crate::store::ObjectMeta;
+
+/// Some of the rows that an object has in the day.
+#[derive(Clone, Debug)]
+struct Part {
+    object: usize,
+    /// Counted over the object's rows of the day.
+    rows: Range<usize>,
+}
+
+/// A row group, and where its rows came from.
+struct Group {
+    index: usize,
+    rows: RowGroup,
+    parts: Vec<Part>,
+    columns: Arc<[ColumnSpec]>,
+}
+
+/// Gathers rows into row groups. Fed by the engine's sink: one frame at a time, in order.
+pub(super) struct RowGroups {
+    pins: Pins,
+    slices: Vec<Slice>,
+    parts: Vec<Part>,
+    pending_rows: usize,
+    object: usize,
+    object_rows: usize,
+    columns: Arc<[ColumnSpec]>,
+    cut: usize,
+}
+
+impl RowGroups {
+    pub fn new(pins: Pins) -> Self {
+        RowGroups {
+            pins,
+            slices: Vec::new(),
+            parts: Vec::new(),
+            pending_rows: 0,
+            object: 0,
+            object_rows: 0,
+            columns: Arc::new([]),
+            cut: 0,
+        }
+    }
+
+    /// Takes the next frame; queues the row groups that it completes.
+    pub fn take<'a>(
+        &mut self,
+        run: &'a Run<'a>,
+        engine: &Engine<'a, super::Piece, JobError>,
+        schema: &Schema,
+        object: usize,
+        frame: Frame,
+    ) {
+        if object != self.object {
+            (self.object, self.object_rows) = (object, 0);
+        }
+        let frame = Arc::new(frame);
+        let key: Arc<str> = run.objects[object].key.as_str().into();
+        let mut begin = 0;
+        while begin < frame.rows {
+            let room = ROWS_PER_ROW_GROUP - self.pending_rows;
+            let end = frame.rows.min(begin + room);
+            self.slices.push(Slice { frame: frame.clone(), rows: begin..end, key: key.clone() });
+            let first = self.object_rows + begin;
+            self.parts.push(Part { object, rows: first..first + (end - begin) });
+            self.pending_rows += end - begin;
+            begin = end;
+            if self.pending_rows == ROWS_PER_ROW_GROUP {
+                self.cut(run, engine, schema);
+            }
+        }
+        self.object_rows += frame.rows;
+    }
+
+    /// Ends the row group in hand and queues it.
+    pub fn cut<'a>(
+        &mut self,
+        run: &'a Run<'a>,
+        engine: &Engine<'a, super::Piece, JobError>,
+        schema: &Schema,
+    ) {
+        if self.pending_rows == 0 {
+            return;
+        }
+        self.pending_rows = 0;
+        let columns = schema.columns(&self.pins);
+        if *self.columns != *columns {
+            self.columns = columns.into();
+        }
+        let group = Arc::new(Group {
+            index: self.cut,
+            rows: RowGroup { slices: std::mem::take(&mut self.slices) },
+            parts: std::mem::take(&mut self.parts),
+            columns: self.columns.clone(),
+        });
+        self.cut += 1;
+        let records = run.records.as_ref().expect("rows are gathered for a records file");
+        records.parts.lock().expect(LOCK).push(group.parts.clone());
+        if group.rows.slices.iter().all(|slice| slice.can_cast(&group.columns)) {
+            queue_columns(run, engine, records, &group);
+        } else {
+            engine.queue(Box::new(move || {
+                let chunks = reread(run, &group.parts, &group.columns)?;
+                records.written(&group, chunks)
+            }));
+        }
+    }
+}
+
+const LOCK: &str = "no thread panics while it holds the file";
+
+/// Queues a task for each column; the last one to end hands the row group to the file.
+fn queue_columns<'a>(
+    run: &'a Run<'a>,
+    engine: &Engine<'a, super::Piece, JobError>,
+    records: &'a Records,
+    group: &Arc<Group>,
+) {
+    let count = RecordColumn::all(&group.columns, run.spec.provenance).len();
+    let chunks: Arc<Mutex<(usize, Vec<Option<EncodedChunk>>)>> =
+        Arc::new(Mutex::new((count, (0..count).map(|_| None).collect())));
+    for at in 0..count {
+        let (group, chunks) = (group.clone(), chunks.clone());
+        engine.queue(Box::new(move || {
+            let column = RecordColumn::all(&group.columns, run.spec.provenance)[at];
+            let to_local_us = |us| run.clock.to_local_us(us);
+            let options = EncodeOptions { to_local_us: &to_local_us };
+            let chunk = encode_column(&group.rows, column, &options)?;
+            let mut done = chunks.lock().expect(LOCK);
+            done.1[at] = Some(chunk);
+            done.0 -= 1;
+            if done.0 > 0 {
+                return Ok(());
+            }
+            let all = std::mem::take(&mut done.1).into_iter().flatten().collect();
+            drop(done);
+            records.written(&group, all)
+        }));
+    }
+}
+
+/// The `records` file while it is written.
+pub(super) struct Records {
+    file: Mutex<OrderedFile>,
+    /// For each row group, where its rows came from.
+    parts: Mutex<Vec<Vec<Part>>>,
+}
+
+struct OrderedFile {
+    writer: RecordsWriter,
+    next: usize,
+    waiting: BTreeMap<usize, (usize, Arc<[ColumnSpec]>, Vec<EncodedChunk>)>,
+}
+
+impl Records {
+    pub fn create(path: &FilePath, provenance: bool) -> Result<Self, JobError> {
+        let writer = RecordsWriter::create(path, provenance)?;
+        Ok(Records {
+            file: Mutex::new(OrderedFile { writer, next: 0, waiting: BTreeMap::new() }),
+            parts: Mutex::new(Vec::new()),
+        })
+    }
+
+    fn written(&self, group: &Group, chunks: Vec<EncodedChunk>) -> Result<(), JobError> {
+        let mut file = self.file.lock().expect(LOCK);
+        let file = &mut *file;
+        let rows = group.parts.iter().map(|part| part.rows.len()).sum();
+        file.waiting.insert(group.index, (rows, group.columns.clone(), chunks));
+        while let Some((rows, columns, chunks)) = file.waiting.remove(&file.next) {
+            file.writer.push(file.next, rows, &columns, chunks)?;
+            file.next += 1;
+        }
+        Ok(())
+    }
+
+    /// Closes the file with the day's columns.
+    pub fn finish(self, run: &Run<'_>, columns: &[ColumnSpec]) -> Result<RecordsFile, JobError> {
+        let parts = self.parts.into_inner().expect(LOCK);
+        let file = self.file.into_inner().expect(LOCK);
+        file.writer.finish(columns, &mut |group: usize, widened: &[ColumnSpec]| {
+            // Read with the types of all columns: a JSON column swallows others.
+            let rows = read_parts(run, &parts[group], columns)?;
+            let to_local_us = |us| run.clock.to_local_us(us);
+            let options = EncodeOptions { to_local_us: &to_local_us };
+            let encode = |spec| encode_column(&rows, RecordColumn::Field(spec), &options);
+            widened.iter().map(|spec| encode(spec).map_err(JobError::from)).collect()
+        })
+    }
+}
+
+/// Encodes every column of a row group from its objects, read again.
+fn reread(
+    run: &Run<'_>,
+    parts: &[Part],
+    columns: &[ColumnSpec],
+) -> Result<Vec<EncodedChunk>, JobError> {
+    let rows = read_parts(run, parts, columns)?;
+    let to_local_us = |us| run.clock.to_local_us(us);
+    let options = EncodeOptions { to_local_us: &to_local_us };
+    RecordColumn::all(columns, run.spec.provenance)
+        .into_iter()
+        .map(|column| encode_column(&rows, column, &options).map_err(JobError::from))
+        .collect()
+}
+
+/// Reads the objects of a row group again, so that frames come out with the types of `columns`.
+fn read_parts(
+    run: &Run<'_>,
+    parts: &[Part],
+    columns: &[ColumnSpec],
+) -> Result<RowGroup, JobError> {
+    let mut reader = ObjectReader::new(run.read_spec.clone());
+    reader.expect(columns);
+    let mut group = RowGroup::default();
+    for part in parts {
+        let object = run.object(part.object);
+        let key: Arc<str> = object.key.as_str().into();
+        let (content, _permit) = run.store.get(&object)?.into_parts();
+        let mut before = 0;
+        let mut take = |frame: Frame| -> Result<(), JobError> {
+            let begin = part.rows.start.clamp(before, before + frame.rows) - before;
+            let end = part.rows.end.clamp(before, before + frame.rows) - before;
+            before += frame.rows;
+            if begin < end {
+                let frame = Arc::new(frame);
+                group.slices.push(Slice { frame, rows: begin..end, key: key.clone() });
+            }
+            Ok(())
+        };
+        reader
+            .read(&object, content, run.findings.get(&object.key), &mut take)
+            .map_err(|failure| again_failed(&object, failure))?;
+    }
+    Ok(group)
+}
+
+/// An object that was read before cannot be read a second time.
+fn again_failed(object: &ObjectMeta, failure: ReadFailure<JobError>) -> JobError {
+    match failure {
+        ReadFailure::Store(error) => JobError::Store(error),
+        ReadFailure::Taker(error) => error,
+        ReadFailure::StartOver(_) => JobError::NotTheSame { key: object.key.clone() },
+    }
+}

@@ -1,0 +1,104 @@
+//! What one window's job is: everything that decides its result, with real types.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::read::ReadSpec;
+use crate::aggregate::{AggregateSpec, Metrics};
+use crate::codec::DecodeLimits;
+use crate::json::{Options, Projection};
+use crate::schema::Pins;
+use crate::store::FetchLimits;
+use crate::time::TimeRule;
+use crate::window::{HourRange, Window};
+
+/// Which outputs are published.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Export {
+    pub records: bool,
+    pub aggregates: bool,
+    pub chart: bool,
+}
+
+/// One window's job.
+#[derive(Clone, Debug)]
+pub struct JobSpec {
+    pub window: Window,
+    pub look_back: TimeDelta,
+    pub look_ahead: TimeDelta,
+    /// How far the listing may be extended beyond the window.
+    pub max_late: TimeDelta,
+    pub rule: TimeRule,
+    pub pins: Pins,
+    pub by: Vec<String>,
+    pub metrics: Metrics,
+    pub every: TimeDelta,
+    pub max_groups: usize,
+    pub export: Export,
+    pub provenance: bool,
+    pub decode: DecodeLimits,
+    pub max_record_bytes: usize,
+    pub fetch: FetchLimits,
+    /// Threads.
+    pub jobs: usize,
+    /// How long after its end a day stays provisional.
+    pub settle: TimeDelta,
+    pub accept_incomplete: bool,
+    pub now_utc: DateTime<Utc>,
+    /// Width and height of the picture in pixels; a height of `None` follows from the panels.
+    pub picture: (u32, Option<u32>),
+    /// Most metrics that are drawn.
+    pub panels: usize,
+}
+
+impl JobSpec {
+    /// The hours that are listed at most, `--max-late` beyond the window and never fewer than
+    /// at first.
+    pub fn hours_at_most(&self) -> HourRange {
+        let back = self.max_late.max(self.look_back);
+        let ahead = self.max_late.max(self.look_ahead);
+        self.window.hours(back, ahead)
+    }
+
+    pub(super) fn read_spec(&self) -> ReadSpec {
+        ReadSpec {
+            start_us: self.window.start_us(),
+            end_us: self.window.end_us(),
+            rule: self.rule.clone(),
+            json: Options {
+                projection: self.projection(),
+                pins: self.pins.clone(),
+                time_fields: self.rule.fields().into_iter().map(str::to_string).collect(),
+                by: if self.needs_aggregates() { self.by.clone() } else { Vec::new() },
+                max_record_bytes: self.max_record_bytes,
+            },
+            decode: self.decode,
+        }
+    }
+
+    /// Only the columns that some output needs are materialised.
+    fn projection(&self) -> Projection {
+        match &self.metrics {
+            Metrics::Named(names) if !self.export.records => {
+                Projection::Named(names.iter().chain(&self.by).cloned().collect())
+            }
+            _ => Projection::All,
+        }
+    }
+
+    /// The chart is drawn from the aggregates.
+    pub(super) fn needs_aggregates(&self) -> bool {
+        self.export.aggregates || self.export.chart
+    }
+
+    pub(super) fn aggregate_spec(&self) -> Option<AggregateSpec> {
+        self.needs_aggregates().then(|| AggregateSpec {
+            start_us: self.window.start_us(),
+            end_us: self.window.end_us(),
+            every_us: self.every.num_microseconds().unwrap_or(i64::MAX),
+            tz: self.window.tz,
+            by: self.by.clone(),
+            metrics: self.metrics.clone(),
+            max_groups: self.max_groups,
+        })
+    }
+}
