@@ -324,8 +324,6 @@ impl Walk {
     ) -> Result<(), StoreError> {
         let real = if linked {
             match fs::canonicalize(path) {
-                // The way back up: what lies there is listed under its own name already.
-                Ok(real) if self.above.contains(&real) => return Ok(()),
                 Ok(real) => real,
                 Err(_) => {
                     self.unreadable(key, "the link leads nowhere");
@@ -339,6 +337,10 @@ impl Walk {
                 .expect("the folder of an entry is above it");
             parent.join(entry.file_name())
         };
+        if self.above.contains(&real) {
+            // A way back up: what lies there is being listed already.
+            return Ok(());
+        }
         self.folder(path, real, &format!("{key}/"), "")
     }
 
@@ -454,7 +456,7 @@ mod tests {
         symlink(at("nowhere"), at("dangling")).unwrap();
         let listing = store.list_one("").unwrap();
         let found: Vec<&str> = listing.objects.iter().map(|o| o.key.as_str()).collect();
-        // `other/up` leads to `data`, which is not above `other`, and ends at `2022`, which is.
+        // `other` is `data/2022`, so below `other/up`, which is `data`, `2022` would begin anew.
         assert_eq!(
             found,
             [

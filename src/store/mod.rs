@@ -247,6 +247,14 @@ impl Store {
         }
     }
 
+    /// Ends listings, fetches and streams that are under way, from any thread; whoever waits for
+    /// them gets [`StoreError::Stopped`] at once, and so does who asks later. A folder has nothing to stop: its calls are short.
+    pub fn stop(&self) {
+        if let Store::S3(s3) = self {
+            s3.stop();
+        }
+    }
+
     /// The body of one object, whole up to the default of [`FetchLimits::whole_bytes`].
     pub fn get(&self, object: &ObjectMeta) -> Result<Body, StoreError> {
         let whole_bytes = FetchLimits::default().whole_bytes;

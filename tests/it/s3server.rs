@@ -187,6 +187,10 @@ impl S3Server {
         self.state.faults.lock().unwrap().push((on, times, fault));
     }
 
+    pub fn clear_faults(&self) {
+        self.state.faults.lock().unwrap().clear();
+    }
+
     /// Listings and GETs below this prefix (as the bucket sees it) are forbidden.
     pub fn deny(&self, prefix: &str) {
         self.state.denied.lock().unwrap().push(prefix.to_string());

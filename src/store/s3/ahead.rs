@@ -44,7 +44,7 @@ impl ReadAhead {
         let waiting = limits.requests.clamp(1, 1 << 16) * WAITING_PER_REQUEST;
         let (answers, queue) = mpsc::channel(waiting);
         let drive = drive(Arc::clone(&remote), Arc::clone(&objects), limits, answers);
-        let driver = runtime.get().spawn(drive).abort_handle();
+        let driver = runtime.spawn(drive);
         ReadAhead {
             remote,
             objects,

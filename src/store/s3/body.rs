@@ -164,7 +164,7 @@ impl Transfer {
                 // Only bodies that are collected whole start over.
                 Some(Ok(Step::End | Step::Restart)) | None => return,
             };
-            let size = chunk.as_ref().map_or(0, |chunk| share(chunk));
+            let size = chunk.as_ref().map_or(0, share);
             match window.acquire_many(size).await {
                 Ok(room) => room.forget(),
                 Err(_) => return,
@@ -198,6 +198,7 @@ impl Transfer {
                     if self.at <= self.object.bytes {
                         if self.at - self.fresh_at >= FRESH_ATTEMPTS_BYTES {
                             self.fresh_at = self.at;
+                            self.remote.retry.succeeded();
                             self.attempts.used = 1;
                         }
                         return Ok(Step::Bytes(Box::new(new)));

@@ -205,7 +205,7 @@ impl Failure {
             Cause::PlainHttp(endpoint) => StoreError::PlainHttp { endpoint },
             Cause::NoCredentials(text) => StoreError::NoCredentials {
                 url,
-                reason: shown(&text),
+                reason: credentials_reason(&text),
             },
             Cause::Damage(reason) => StoreError::Damaged {
                 url,
@@ -371,6 +371,21 @@ fn reply_text(status: u16, code: &str, message: &str) -> String {
         }
     }
     shown(&text)
+}
+
+/// The SDK's chain of causes, without its own vocabulary where a plain sentence says the same.
+fn credentials_reason(text: &str) -> String {
+    if text.contains("no credentials found in chain") {
+        return "neither the environment nor a profile, a web identity, the container or the \
+                instance gave any"
+            .to_string();
+    }
+    let text = text.strip_prefix("dispatch failure: ").unwrap_or(text);
+    let text = text.strip_prefix("other: ").unwrap_or(text);
+    if text == "the credential provider was not enabled" {
+        return "the profile does not exist or gives none".to_string();
+    }
+    shown(&text.replace('\n', " "))
 }
 
 /// The SDK wraps these errors in types that it doesn't export, so their words must do.

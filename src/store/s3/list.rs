@@ -9,15 +9,14 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::DateTime as AwsTime;
 use aws_sdk_s3::types::{Object, ObjectStorageClass, OptionalObjectAttributes};
 use chrono::{DateTime, Utc};
-use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::super::error::{StoreError, shown};
 use super::super::{Listing, ObjectMeta};
-use super::Remote;
 use super::failure::{Failure, Target};
 use super::retry::{Attempts, Gate};
+use super::{Background, Remote};
 
 enum Event {
     /// So many more objects were found.
@@ -37,14 +36,14 @@ impl Drop for AbortOnDrop {
 /// Lists all prefixes, at most `requests` at a time. `progress` is called on this thread.
 pub(super) fn list(
     remote: &Arc<Remote>,
-    runtime: &Runtime,
+    runtime: &Background,
     requests: usize,
     prefixes: &[String],
     progress: &dyn Fn(usize),
 ) -> Vec<Result<Listing, StoreError>> {
     let (events, mut inbox) = mpsc::unbounded_channel();
     let all = list_all(Arc::clone(remote), requests, prefixes.to_vec(), events);
-    let _guard = AbortOnDrop(runtime.spawn(all).abort_handle());
+    let _guard = AbortOnDrop(runtime.spawn(all));
     let mut listings: Vec<Option<Result<Listing, StoreError>>> = Vec::new();
     listings.resize_with(prefixes.len(), || None);
     let mut found = 0;

@@ -17,7 +17,9 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Region;
 use aws_sdk_s3::types::RequestPayer;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use super::error::{StoreError, shown};
 use super::{Body, FetchLimits, Listing, ObjectMeta, Permit, SourceUrl, StoreOptions};
@@ -39,7 +41,10 @@ pub struct S3Store {
 
 /// The runtime. It must not wait for its tasks when it goes, or Ctrl-C would wait for S3.
 #[derive(Debug)]
-struct Background(Option<Runtime>);
+struct Background {
+    handle: Handle,
+    runtime: Mutex<Option<Runtime>>,
+}
 
 impl Background {
     fn start() -> Result<Background, StoreError> {
@@ -53,19 +58,34 @@ impl Background {
                 path: "the threads for the network".to_string(),
                 source,
             })?;
-        Ok(Background(Some(runtime)))
+        Ok(Background {
+            handle: runtime.handle().clone(),
+            runtime: Mutex::new(Some(runtime)),
+        })
     }
 
-    fn get(&self) -> &Runtime {
-        self.0.as_ref().expect("only drop takes the runtime")
+    /// Runs a task here, or, after [`Background::stop`], drops it, and with it its end of
+    /// whatever channel somebody waits on.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.handle.spawn(task).abort_handle()
+    }
+
+    /// Drops all tasks. Those who wait for them are woken.
+    fn stop(&self) {
+        let runtime = self
+            .runtime
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(runtime) = runtime {
+            runtime.shutdown_background();
+        }
     }
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
+        self.stop();
     }
 }
 
@@ -76,7 +96,7 @@ impl S3Store {
         };
         connect::check(options)?;
         let runtime = Background::start()?;
-        let client = runtime.get().block_on(connect::client(options));
+        let client = runtime.handle.block_on(connect::client(options));
         let remote = Remote {
             place: Place {
                 url: url.clone(),
@@ -107,7 +127,7 @@ impl S3Store {
     ) -> Vec<Result<Listing, StoreError>> {
         list::list(
             &self.remote,
-            self.runtime.get(),
+            &self.runtime,
             self.list_requests,
             prefixes,
             progress,
@@ -115,8 +135,23 @@ impl S3Store {
     }
 
     pub(super) fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let all = list::folders(&self.remote, prefix);
-        self.runtime.get().block_on(all)
+        let (reply, answer) = oneshot::channel();
+        let (remote, owned) = (Arc::clone(&self.remote), prefix.to_string());
+        self.runtime.spawn(async move {
+            let _ = reply.send(list::folders(&remote, &owned).await);
+        });
+        let stopped = |_| Err(self.stopped(prefix));
+        answer.blocking_recv().unwrap_or_else(stopped)
+    }
+
+    pub(super) fn stop(&self) {
+        self.runtime.stop();
+    }
+
+    fn stopped(&self, key: &str) -> StoreError {
+        StoreError::Stopped {
+            url: self.remote.place.url.of_key(key),
+        }
     }
 
     pub(super) fn read_ahead(&self, objects: Arc<[ObjectMeta]>, limits: FetchLimits) -> ReadAhead {
@@ -129,17 +164,15 @@ impl S3Store {
     }
 
     pub(super) fn get(&self, object: &ObjectMeta, whole_bytes: u64) -> Result<Body, StoreError> {
-        let (reply, answer) = tokio::sync::oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         let transfer = body::Transfer::new(Arc::clone(&self.remote), object.clone());
-        let deliver = transfer.deliver(whole_bytes, Permit::default(), reply);
-        self.runtime.get().spawn(async move {
-            deliver.await;
+        self.runtime.spawn(async move {
+            transfer
+                .deliver(whole_bytes, Permit::default(), reply)
+                .await;
         });
-        answer.blocking_recv().unwrap_or_else(|_| {
-            Err(StoreError::Stopped {
-                url: self.remote.place.url.of_key(&object.key),
-            })
-        })
+        let stopped = |_| Err(self.stopped(&object.key));
+        answer.blocking_recv().unwrap_or_else(stopped)
     }
 }
 
