@@ -1,1 +1,4 @@
 //! Tests across rooms and from end to end, in one binary, so that they link once.
+
+mod s3server;
+mod store;
