@@ -252,3 +252,165 @@ pub fn resolve(args: &[OsString], around: &Surroundings) -> Result<Request, Erro
         Command::Man(args) => Request::Man(args.dir.clone()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use chrono::{NaiveDate, TimeZone};
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::{Cli, TYPED_ONLY};
+
+    /// A working directory with a folder `raw/`, at 2022-04-18 20:00 UTC, on 3 CPUs.
+    fn surroundings(folder: &std::path::Path) -> Surroundings {
+        std::fs::create_dir_all(folder.join("raw")).unwrap();
+        Surroundings {
+            environment: BTreeMap::new(),
+            working_dir: folder.to_path_buf(),
+            now: Utc.with_ymd_and_hms(2022, 4, 18, 20, 0, 0).unwrap(),
+            cpus: NonZeroUsize::new(3).unwrap(),
+        }
+    }
+
+    fn request(around: &Surroundings, line: &str) -> Result<Request, Error> {
+        let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        resolve(&args, around)
+    }
+
+    fn fetch(line: &str) -> FetchConfig {
+        let folder = tempfile::tempdir().unwrap();
+        let line = format!("rawcat fetch --source raw {line}");
+        match request(&surroundings(folder.path()), &line) {
+            Ok(Request::Fetch(config)) => config,
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => panic!("{}", error.text(false)),
+        }
+    }
+
+    fn date(day: u32) -> NaiveDate {
+        NaiveDate::from_ymd_opt(2022, 4, day).unwrap()
+    }
+
+    #[test]
+    fn clap_finds_no_fault_in_the_definitions() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn config_has_every_option_that_a_file_may_set() {
+        let command = Cli::command();
+        let names = |command: &clap::Command| -> BTreeSet<String> {
+            let args = command.get_arguments().map(|arg| arg.get_id().to_string());
+            args.filter(|name| !TYPED_ONLY.contains(&name.as_str()))
+                .collect()
+        };
+        let config = names(command.find_subcommand("config").unwrap());
+        for subcommand in command.get_subcommands() {
+            let missing: Vec<_> = names(subcommand).difference(&config).cloned().collect();
+            assert!(
+                missing.is_empty(),
+                "{} has {missing:?}",
+                subcommand.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn today_is_a_date_of_the_zone_and_not_of_utc() {
+        let today = |tz: &str| fetch(&format!("--day today --tz {tz}")).days.what;
+        assert_eq!(today("Asia/Seoul"), Span::Days(vec![date(19)]));
+        assert_eq!(today("America/New_York"), Span::Days(vec![date(18)]));
+    }
+
+    #[test]
+    fn dates_are_inclusive_and_times_make_one_window() {
+        let days = fetch("--from 2022-04-17 --to yesterday --tz Asia/Seoul").days;
+        assert_eq!(days.what, Span::Days(vec![date(17), date(18)]));
+        let days = fetch("--from 2022-04-17T06:30 --to 2022-04-18T00:00:30 --tz Asia/Seoul").days;
+        let from = date(17).and_hms_opt(6, 30, 0).unwrap();
+        let to = date(18).and_hms_opt(0, 0, 30).unwrap();
+        assert_eq!(days.what, Span::Window { from, to });
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_design() {
+        let config = fetch("--day 2022-04-18 --tz Asia/Seoul");
+        assert_eq!(config.input.look_back, TimeDelta::hours(1));
+        assert_eq!(config.input.look_ahead, TimeDelta::hours(1));
+        assert_eq!(config.input.max_late, TimeDelta::hours(24));
+        assert_eq!(config.input.max_object_bytes, 4 << 30);
+        assert_eq!(config.input.max_record_bytes, 16 << 20);
+        assert_eq!(config.input.field_tz, Tz::UTC);
+        assert_eq!(config.input.jobs.get(), 3);
+        assert_eq!(config.settle, TimeDelta::hours(2));
+        assert_eq!(config.aggregate.every, TimeDelta::hours(1));
+        assert_eq!(config.aggregate.max_groups.get(), 100_000);
+        assert_eq!(config.aggregate.metrics, None);
+        let all = Exports {
+            records: true,
+            aggregates: true,
+            chart: true,
+        };
+        assert_eq!(config.export, all);
+        assert_eq!(config.out, SourceUrl::Folder(PathBuf::from("out")));
+    }
+
+    #[test]
+    fn lists_come_by_commas_or_by_repetition_each_name_once() {
+        let config = fetch("--day 2022-04-18 --tz UTC --by type,os --by type --export chart");
+        assert_eq!(config.aggregate.by, ["type", "os"]);
+        assert!(config.export.chart && !config.export.records);
+        let config = fetch("--day 2022-04-18 --tz UTC --type a=int,b=text --type c=list<int>");
+        let typed: Vec<_> = config
+            .input
+            .types
+            .iter()
+            .map(|(n, t)| format!("{n}:{t}"))
+            .collect();
+        assert_eq!(typed, ["a:int", "b:text", "c:list<int>"]);
+    }
+
+    #[test]
+    fn what_was_said_later_in_the_chain_wins_between_quiet_and_verbose() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("rawcat.toml"), "quiet = true\n").unwrap();
+        let line = "rawcat fetch --day today --tz UTC --source raw -v";
+        match request(&surroundings(folder.path()), line) {
+            Ok(Request::Fetch(config)) => assert_eq!(config.mode, Mode::Verbose),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_key_is_below_the_source_and_a_path_is_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let around = surroundings(folder.path());
+        std::fs::write(folder.path().join("raw/a.gz"), "").unwrap();
+        let place = |line: &str| match request(&around, &format!("rawcat cat {line}")) {
+            Ok(Request::Cat(CatConfig {
+                what: CatWhat::Key(key),
+                input,
+                ..
+            })) => (input.source.to_string(), key),
+            other => panic!("{line}: {other:?}"),
+        };
+        let place_of = |source: &str, key: &str| (source.to_string(), key.to_string());
+        assert_eq!(
+            place("--source raw 2022/04/17/15/"),
+            place_of("raw", "2022/04/17/15/")
+        );
+        assert_eq!(place("--source raw ./raw/a.gz"), place_of("./raw", "a.gz"));
+        assert_eq!(place("raw/a.gz"), place_of("raw", "a.gz"));
+        assert_eq!(place("raw"), place_of("raw", ""));
+        assert_eq!(
+            place("s3://bucket/raw/2022/"),
+            place_of("s3://bucket/raw/2022/", "")
+        );
+        assert_eq!(
+            place("--source raw s3://bucket/raw/a.gz"),
+            place_of("s3://bucket/raw/", "a.gz")
+        );
+    }
+}
