@@ -1,1 +1,313 @@
-//! (room in building)
+//! The command line as clap sees it: what can be typed. Clap types, and nothing else.
+//!
+//! The groups in `options` are the single table of options. A field there is the flag, its
+//! help, its default, its check, its key in `rawcat.toml`, its variable `RAWCAT_…`, its line in
+//! `rawcat config`, its completion and its paragraph in the man page. To add an option, add a
+//! field, and use it in `config`. Options don't conflict with each other here: an option may
+//! come from the file, and only `config` knows which one was typed.
+
+mod options;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+pub use options::*;
+
+const SETTINGS_HELP: &str = "\
+Every option can also be set in rawcat.toml (by its name, with _ for -) or in the environment
+(RAWCAT_ and its name in capitals, with _ for -). What is typed wins over the environment, the
+environment over the file, the file over the default. `rawcat config` shows what is in force.
+rawcat.toml is looked for in the working directory, in those above it, then in
+$XDG_CONFIG_HOME/rawcat/ or ~/.config/rawcat/; relative paths in it are relative to it.";
+
+const EXIT_HELP: &str = "\
+Exit codes: 0 complete; 1 failed; 2 wrong usage; 3 finished, but an object, a prefix or a
+record was skipped (each is named); 130 interrupted.";
+
+#[derive(Parser, Debug)]
+#[command(
+    name = "rawcat",
+    version,
+    about = "Whole local days out of what Amazon Data Firehose leaves in S3",
+    long_about = "Whole local days out of what Amazon Data Firehose leaves in S3.\n\n\
+        Firehose files its objects under UTC hours and glues the JSON records in them together. \
+        rawcat finds the hours that cover a local day, reads every record in them, proves that \
+        none was lost, and writes Parquet, aggregates and charts.",
+    after_help = "Start with:  rawcat plan --day 2022-04-18 --tz Asia/Seoul\n\
+        then:        rawcat fetch --day 2022-04-18 --tz Asia/Seoul",
+    after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}"),
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Read a local day and publish its records, aggregates and chart
+    ///
+    /// Reads the raw objects whose UTC hours cover the day, chooses the records by their own
+    /// event time, and publishes the day whole or not at all: Parquet of the records and of the
+    /// aggregates, a chart, and the manifest with the counts that prove that nothing was lost.
+    #[command(
+        after_help = "More options and longer explanations: rawcat fetch --help",
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+    )]
+    Fetch(FetchArgs),
+
+    /// Show what fetch would read: window, prefixes, objects, bytes
+    ///
+    /// Lists, and downloads nothing. Takes every option of fetch, so that `fetch` in a command
+    /// can be replaced by `plan` and the rest left as it is.
+    #[command(
+        after_help = "More options and longer explanations: rawcat plan --help",
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+    )]
+    Plan(FetchArgs),
+
+    /// Print records to stdout, one per line
+    ///
+    /// Prints the records of a local day (--day), of all objects under a prefix, or of one
+    /// object, each on a line of its own, ready for a pipe.
+    #[command(
+        after_help = "More options and longer explanations: rawcat cat --help",
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+    )]
+    Cat(CatArgs),
+
+    /// Show the columns of a day, their types and how full they are
+    #[command(
+        after_help = "More options and longer explanations: rawcat schema --help",
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+    )]
+    Schema(SchemaArgs),
+
+    /// Draw published days as PNG and SVG, or in the terminal
+    ///
+    /// Reads the aggregates that `fetch` published in --out, never raw objects.
+    #[command(
+        after_long_help = SETTINGS_HELP,
+        mut_arg("size", |arg| arg.hide_short_help(false)),
+        mut_arg("panels", |arg| arg.hide_short_help(false)),
+        mut_arg("out", |arg| arg.help("Where the days were published").long_help(None)),
+        mut_arg("metric", |arg| {
+            arg.help("Draw these metrics (default: all that were published)").long_help(None)
+        }),
+        mut_arg("every", |arg| arg.help("Draw the buckets of this length").long_help(None))
+    )]
+    Chart(ChartArgs),
+
+    /// Print the least IAM policy for this --source and --out
+    ///
+    /// The policy allows what the other commands ask of S3, and nothing more. Nothing is sent
+    /// anywhere: attach the printed JSON to the user or role that runs rawcat.
+    #[command(after_long_help = SETTINGS_HELP)]
+    Policy(PolicyArgs),
+
+    /// Show every option's value in force, and where it came from
+    ///
+    /// Takes every option, so that it shows what a command line would mean:
+    /// `rawcat config --every 5m`.
+    #[command(
+        after_help = "More options and longer explanations: rawcat config --help",
+        after_long_help = SETTINGS_HELP
+    )]
+    Config(ConfigArgs),
+
+    /// Print the completion script of a shell
+    ///
+    /// For bash: rawcat completions bash > ~/.local/share/bash-completion/completions/rawcat
+    ///
+    /// For zsh: rawcat completions zsh > a folder of $fpath, as the file _rawcat
+    ///
+    /// For fish: rawcat completions fish > ~/.config/fish/completions/rawcat.fish
+    Completions(CompletionsArgs),
+
+    /// Write the man pages into a folder
+    Man(ManArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct FetchArgs {
+    #[command(flatten)]
+    pub day: DayArgs,
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub out: OutArgs,
+    #[command(flatten)]
+    pub publish: PublishArgs,
+    #[command(flatten)]
+    pub group: GroupArgs,
+    #[command(flatten)]
+    pub bucket: BucketArgs,
+    #[command(flatten)]
+    pub picture: PictureArgs,
+    #[command(flatten)]
+    pub time: TimeArgs,
+    #[command(flatten)]
+    pub types: TypeArgs,
+    #[command(flatten)]
+    pub listing: ListingArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    #[command(flatten)]
+    pub s3: S3Args,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub json: JsonArgs,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct CatArgs {
+    /// An object or a prefix: a key below --source, a path, or an s3:// URL; without it, --day
+    ///
+    /// What ends in / is a prefix. A key is looked for below --source; `./` in front of it
+    /// makes it a path of this machine.
+    #[arg(value_name = "KEY", value_hint = ValueHint::AnyPath)]
+    pub key: Option<String>,
+    #[command(flatten)]
+    pub print: PrintArgs,
+    #[command(flatten)]
+    pub day: DayArgs,
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub time: TimeArgs,
+    #[command(flatten)]
+    pub listing: ListingArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    #[command(flatten)]
+    pub s3: S3Args,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct SchemaArgs {
+    #[command(flatten)]
+    pub pin: PinArgs,
+    #[command(flatten)]
+    pub day: DayArgs,
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub time: TimeArgs,
+    #[command(flatten)]
+    pub types: TypeArgs,
+    #[command(flatten)]
+    pub listing: ListingArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    #[command(flatten)]
+    pub s3: S3Args,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub json: JsonArgs,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct ChartArgs {
+    #[command(flatten)]
+    pub day: DayArgs,
+    #[command(flatten)]
+    pub out: OutArgs,
+    #[command(flatten)]
+    pub bucket: BucketArgs,
+    #[command(flatten)]
+    pub picture: PictureArgs,
+    #[command(flatten)]
+    pub terminal: TerminalArgs,
+    #[command(flatten)]
+    pub s3: S3Args,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct PolicyArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub out: OutArgs,
+    #[command(flatten)]
+    pub partition: PartitionArgs,
+}
+
+/// Every option of every command.
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    #[command(flatten)]
+    pub day: DayArgs,
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub out: OutArgs,
+    #[command(flatten)]
+    pub publish: PublishArgs,
+    #[command(flatten)]
+    pub group: GroupArgs,
+    #[command(flatten)]
+    pub bucket: BucketArgs,
+    #[command(flatten)]
+    pub picture: PictureArgs,
+    #[command(flatten)]
+    pub terminal: TerminalArgs,
+    #[command(flatten)]
+    pub print: PrintArgs,
+    #[command(flatten)]
+    pub time: TimeArgs,
+    #[command(flatten)]
+    pub types: TypeArgs,
+    #[command(flatten)]
+    pub listing: ListingArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    #[command(flatten)]
+    pub s3: S3Args,
+    #[command(flatten)]
+    pub partition: PartitionArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub json: JsonArgs,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    #[value(name = "powershell")]
+    PowerShell,
+    Zsh,
+}
+
+#[derive(Args, Debug)]
+pub struct ManArgs {
+    /// The folder for rawcat.1, rawcat-fetch.1 and the others; it is made where it is missing
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
+}

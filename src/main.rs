@@ -1,1 +1,102 @@
-fn main() {}
+//! The program: what was typed goes in, an exit code comes out. `run` is the architecture.
+
+mod policy;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+
+use rawcat::cli::{Cli, Shell};
+use rawcat::config::{self, PolicyConfig, Request, Shown, Surroundings};
+use rawcat::error::{Error, ExitCode, Interrupt};
+
+fn main() -> std::process::ExitCode {
+    let code = run().unwrap_or_else(|error| {
+        error.print();
+        error.exit_code()
+    });
+    code.into()
+}
+
+fn run() -> Result<ExitCode, Error> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let request = config::resolve(&args, &Surroundings::of_process()?)?;
+    let _interrupt = Interrupt::listen()?;
+    match request {
+        Request::Fetch(_) => unwired("fetch"),
+        Request::Plan(_) => unwired("plan"),
+        Request::Cat(_) => unwired("cat"),
+        Request::Schema(_) => unwired("schema"),
+        Request::Chart(_) => unwired("chart"),
+        Request::Policy(config) => print_policy(&config),
+        Request::Config(shown) => print_config(&shown),
+        Request::Completions(shell) => print_completions(shell),
+        Request::Man(folder) => write_man_pages(&folder),
+        Request::Help(text) => print_help(&text),
+    }
+}
+
+fn unwired(command: &str) -> Result<ExitCode, Error> {
+    Err(Error::failed(format!("this build has no {command} yet")))
+}
+
+fn to_stdout(text: &[u8]) -> Result<ExitCode, Error> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(text)
+        .and_then(|()| stdout.flush())
+        .map_err(Error::stdout)?;
+    Ok(ExitCode::Complete)
+}
+
+fn print_policy(config: &PolicyConfig) -> Result<ExitCode, Error> {
+    let Some(policy) = policy::policy(config) else {
+        eprintln!(
+            "no permission is needed: {} and {} are folders of this machine",
+            config.source, config.out
+        );
+        return Ok(ExitCode::Complete);
+    };
+    eprintln!("note: where a bucket is encrypted with a KMS key, reading needs kms:Decrypt on it");
+    to_stdout(format!("{policy}\n").as_bytes())
+}
+
+fn print_config(shown: &Shown) -> Result<ExitCode, Error> {
+    for warning in shown.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    to_stdout(shown.text().as_bytes())
+}
+
+fn print_completions(shell: Shell) -> Result<ExitCode, Error> {
+    use clap_complete::aot;
+    let shell = match shell {
+        Shell::Bash => aot::Shell::Bash,
+        Shell::Elvish => aot::Shell::Elvish,
+        Shell::Fish => aot::Shell::Fish,
+        Shell::PowerShell => aot::Shell::PowerShell,
+        Shell::Zsh => aot::Shell::Zsh,
+    };
+    let mut script = Vec::new();
+    aot::generate(shell, &mut Cli::command(), "rawcat", &mut script);
+    to_stdout(&script)
+}
+
+fn write_man_pages(folder: &Path) -> Result<ExitCode, Error> {
+    let doing = || format!("can't write man pages into {}", folder.display());
+    std::fs::create_dir_all(folder).map_err(|error| Error::io(doing(), error))?;
+    clap_mangen::generate_to(Cli::command(), folder).map_err(|error| Error::io(doing(), error))?;
+    Ok(ExitCode::Complete)
+}
+
+fn print_help(text: &clap::Error) -> Result<ExitCode, Error> {
+    text.print().map_err(Error::stdout)?;
+    match text.kind() {
+        // `rawcat` alone: the help stands in for an error.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Ok(ExitCode::Usage),
+        _ => Ok(ExitCode::Complete),
+    }
+}

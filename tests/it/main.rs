@@ -1,4 +1,6 @@
 //! Tests across rooms and from end to end, in one binary, so that they link once.
 
+mod cli;
+mod json;
 mod s3server;
 mod store;

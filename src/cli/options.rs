@@ -1,0 +1,379 @@
+//! The options, in groups that commands share. See the parent for what one field gives.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use chrono::TimeDelta;
+use chrono_tz::Tz;
+use clap::{Args, ValueEnum, ValueHint};
+
+use crate::config::value::{
+    PictureSize, TypedColumn, parse_column, parse_columns, parse_count, parse_duration, parse_size,
+    parse_step,
+};
+use crate::config::zone;
+
+/// Options that mean something only where they are typed: no variable, no key in the file.
+pub const TYPED_ONLY: [&str; 6] = ["key", "pin", "shell", "dir", "help", "version"];
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Which day")]
+pub struct DayArgs {
+    /// The local date: 2022-04-18, today or yesterday
+    ///
+    /// From the first instant of the date to the first instant of the next, in --tz. Most days
+    /// have 24 hours; where clocks change they have 23, 25 or 24.5.
+    #[arg(long, value_name = "DATE")]
+    pub day: Option<String>,
+
+    /// First date of several, or a local time
+    ///
+    /// With dates, every day from --from to --to is done, both included. With local times, as
+    /// 2022-04-18T06:00, one window is done, from --from up to but not including --to. A time
+    /// that the clock shows twice means the earlier one.
+    #[arg(long, value_name = "DATE|TIME")]
+    pub from: Option<String>,
+
+    /// Last date of several, included; or a local time, not included
+    #[arg(long, value_name = "DATE|TIME")]
+    pub to: Option<String>,
+
+    /// The zone of the local day, as Asia/Seoul
+    ///
+    /// A name of the IANA zone data. There is no default but the one in rawcat.toml: the
+    /// machine's zone is never used, so that a command means the same everywhere.
+    #[arg(long, value_name = "ZONE", value_parser = zone::parse)]
+    pub tz: Option<Tz>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Where")]
+pub struct SourceArgs {
+    /// The raw objects: s3://bucket/prefix/ or a folder
+    ///
+    /// The place that holds the folders of years: with objects under rawdata/2022/04/17/15/ it
+    /// is s3://bucket/rawdata/.
+    #[arg(long, value_name = "URL|FOLDER", value_hint = ValueHint::AnyPath)]
+    pub source: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Where")]
+pub struct OutArgs {
+    /// Where to publish: a folder or s3://bucket/prefix/
+    ///
+    /// One --out holds the days of one zone: another zone is refused.
+    #[arg(long, value_name = "FOLDER|URL", default_value = "out", value_hint = ValueHint::AnyPath)]
+    pub out: String,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What is published")]
+pub struct PublishArgs {
+    /// What to publish, of these three
+    #[arg(
+        long,
+        value_name = "WHAT,…",
+        value_delimiter = ',',
+        hide_possible_values = true,
+        default_value = "records,aggregates,chart"
+    )]
+    pub export: Vec<Export>,
+
+    /// Add object key and byte offset of each record as columns
+    #[arg(long)]
+    pub provenance: bool,
+
+    /// How long after its end a day is still called provisional
+    ///
+    /// Late objects are likely until then. The manifest and the summary say `provisional`; the
+    /// exit code stays 0.
+    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = parse_duration,
+        hide_short_help = true)]
+    pub settle: TimeDelta,
+
+    /// Let a day with failed objects replace a published one
+    ///
+    /// Without it, a run in which an object or a prefix could not be read leaves a day that was
+    /// published before as it is.
+    #[arg(long, hide_short_help = true)]
+    pub accept_incomplete: bool,
+}
+
+/// What `fetch` publishes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Export {
+    Records,
+    Aggregates,
+    Chart,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What is published")]
+pub struct GroupArgs {
+    /// Group the aggregates by these columns
+    ///
+    /// Nested fields are named as device_os or device.os. Without --by, the day is one group.
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', value_parser = parse_column)]
+    pub by: Vec<String>,
+
+    /// Most groups that a day may have
+    ///
+    /// Beyond it nothing is published, and the message names the column that has too many
+    /// values.
+    #[arg(long, value_name = "N", default_value = "100000", value_parser = parse_count,
+        hide_short_help = true)]
+    pub max_groups: NonZeroUsize,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What is published")]
+pub struct BucketArgs {
+    /// Summarise these columns (default: all numeric ones)
+    ///
+    /// Text that holds numbers counts as numbers. Without --metric, every numeric column is
+    /// summarised, and every text column that held only numbers.
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', value_parser = parse_column)]
+    pub metric: Vec<String>,
+
+    /// Length of a bucket: 5m, 15m, 1h
+    ///
+    /// Buckets are steps of elapsed time from the day's first instant. The last one may be
+    /// short.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_step)]
+    pub every: TimeDelta,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Chart")]
+pub struct PictureArgs {
+    /// Size of the picture in pixels
+    #[arg(
+        long,
+        value_name = "WxH",
+        default_value = "1200x700",
+        hide_short_help = true
+    )]
+    pub size: PictureSize,
+
+    /// Most metrics drawn, one panel each
+    #[arg(long, value_name = "N", default_value = "6", value_parser = parse_count,
+        hide_short_help = true)]
+    pub panels: NonZeroUsize,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Chart")]
+pub struct TerminalArgs {
+    /// Draw in the terminal, and write no picture
+    #[arg(long)]
+    pub term: bool,
+
+    /// Width of --term in characters (default: the terminal's)
+    #[arg(long, value_name = "N", value_parser = parse_columns)]
+    pub width: Option<u16>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What is printed")]
+pub struct PrintArgs {
+    /// Print CSV with a header line
+    #[arg(long)]
+    pub csv: bool,
+
+    /// Only these fields, in this order
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', value_parser = parse_column)]
+    pub columns: Vec<String>,
+
+    /// Print the records' own bytes, untouched
+    ///
+    /// Without it, a line break inside a record is replaced by a blank, so that a record is
+    /// always one line.
+    #[arg(long)]
+    pub raw: bool,
+
+    /// With --csv: keep spreadsheets from running a cell as a formula
+    ///
+    /// Puts ' in front of cells that begin with = + - @, a tab or a carriage return. It alters
+    /// those values, negative numbers not included, and is therefore off by default.
+    #[arg(long)]
+    pub excel_safe: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What is printed")]
+pub struct PinArgs {
+    /// Pin the columns' types: write them to a file that later runs obey
+    ///
+    /// The file is rawcat.schema.json unless it is named. A pinned column keeps its type from day to day, and text that holds only numbers is
+    /// typed as numbers; identifiers, with a leading zero or plus sign, stay text.
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        default_missing_value = "rawcat.schema.json",
+        value_hint = ValueHint::FilePath
+    )]
+    pub pin: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "How records are read")]
+pub struct TimeArgs {
+    /// The field that holds the event time (default: usual names)
+    ///
+    /// A record without it, or where it can't be read as a time, is quarantined. Without
+    /// --time-field, the first field of a documented list whose value reads as a time is taken
+    /// (ts, timestamp, time, …), else the time in the object's name.
+    #[arg(long, value_name = "FIELD")]
+    pub time_field: Option<String>,
+
+    /// The zone of times that are written without one
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone::parse,
+        hide_short_help = true)]
+    pub field_tz: Tz,
+
+    /// With --time-field: where it fails, take the time in the object's name
+    #[arg(long, hide_short_help = true)]
+    pub fallback_key: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "How records are read")]
+pub struct TypeArgs {
+    /// Give a column a type, as value=float; may be repeated
+    ///
+    /// Types: bool, int, float, text, json, list<bool>, list<int>, list<float>, list<text>.
+    /// In rawcat.toml also as a table: type = { value = "float" }.
+    #[arg(
+        long = "type",
+        id = "type",
+        value_name = "COLUMN=TYPE",
+        value_delimiter = ','
+    )]
+    pub types: Vec<TypedColumn>,
+
+    /// The pinned types of columns (default: rawcat.schema.json beside rawcat.toml)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
+    pub schema: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "How far to look for records of the day")]
+pub struct ListingArgs {
+    /// How long before the day the listing begins
+    ///
+    /// An object stands under the hour in which its oldest record arrived, so the day's first
+    /// records can be in the hour before.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration,
+        hide_short_help = true)]
+    pub look_back: TimeDelta,
+
+    /// How long after the day the listing ends
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration,
+        hide_short_help = true)]
+    pub look_ahead: TimeDelta,
+
+    /// How far the listing may grow while its last hour still holds records of the day
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration,
+        hide_short_help = true)]
+    pub max_late: TimeDelta,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitArgs {
+    /// Most bytes that one object may have when decompressed; past it, it is quarantined
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = parse_size,
+        hide_short_help = true)]
+    pub max_object_bytes: u64,
+
+    /// Most bytes of one record; a longer one is quarantined
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size,
+        hide_short_help = true)]
+    pub max_record_bytes: u64,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "S3")]
+pub struct S3Args {
+    /// The bucket's region (default: from the AWS configuration)
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+
+    /// The profile of the AWS configuration
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+
+    /// Another S3-compatible server, as https://minio.example.org:9000
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub endpoint_url: Option<String>,
+
+    /// Read a public bucket without credentials
+    #[arg(long)]
+    pub no_sign_request: bool,
+
+    /// Agree to pay for requests to a requester-pays bucket
+    #[arg(long, hide_short_help = true)]
+    pub request_payer: bool,
+
+    /// Allow http:// to other machines than this one
+    ///
+    /// Requests, data and temporary credentials then cross the network in the clear.
+    #[arg(long, hide_short_help = true)]
+    pub allow_http: bool,
+
+    /// Most requests at the same time
+    #[arg(long, value_name = "N", default_value = "16", value_parser = parse_count,
+        hide_short_help = true)]
+    pub max_requests: NonZeroUsize,
+
+    /// How long a body may stand still before its request is made again
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_step,
+        hide_short_help = true)]
+    pub stall_timeout: TimeDelta,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Policy")]
+pub struct PartitionArgs {
+    /// The AWS partition of the buckets
+    #[arg(long, value_name = "NAME", default_value = "aws")]
+    pub partition: Partition,
+}
+
+/// The second field of an ARN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Partition {
+    Aws,
+    AwsCn,
+    AwsUsGov,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "This run")]
+pub struct RunArgs {
+    /// Threads that decode and parse (default: one per CPU)
+    #[arg(long, short, value_name = "N", value_parser = parse_count, hide_short_help = true)]
+    pub jobs: Option<NonZeroUsize>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "This run")]
+pub struct JsonArgs {
+    /// Print JSON for programs; its fields are stable
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "This run")]
+pub struct TalkArgs {
+    /// Say nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+
+    /// Say more: each phase as it begins
+    #[arg(long, short)]
+    pub verbose: bool,
+}

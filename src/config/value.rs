@@ -1,0 +1,348 @@
+//! Values as people type them: text goes in; durations, sizes and the like come out.
+//!
+//! Every refusal says what is wrong and how to write it. Nothing here knows options by name.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+
+use chrono::TimeDelta;
+
+use crate::schema::ColumnType;
+
+/// Why a value was refused, and how to write it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ValueError {
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl ValueError {
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> ValueError {
+        ValueError {
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
+    }
+}
+
+impl fmt::Display for ValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ValueError {}
+
+/// `90s`, `5m`, `1h`, `1d`, `1h30m` or `0`. Never negative.
+pub fn parse_duration(text: &str) -> Result<TimeDelta, ValueError> {
+    let refuse = || {
+        ValueError::new(
+            format!("'{text}' is not a length of time"),
+            "write a number and a unit: 90s, 5m, 1h, 1d, or together 1h30m",
+        )
+    };
+    if text == "0" {
+        return Ok(TimeDelta::zero());
+    }
+    let mut seconds: i64 = 0;
+    let mut rest = text;
+    let mut largest = i64::MAX;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .ok_or_else(refuse)?;
+        let number: i64 = rest[..digits].parse().map_err(|_| refuse())?;
+        let after = &rest[digits..];
+        let letters = after
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(after.len());
+        let unit = match &after[..letters] {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            _ => return Err(refuse()),
+        };
+        // Units fall, so that `5m1h` and `1h1h` are typing mistakes and not sums.
+        if unit >= largest {
+            return Err(refuse());
+        }
+        largest = unit;
+        seconds = number
+            .checked_mul(unit)
+            .and_then(|part| seconds.checked_add(part))
+            .filter(|&sum| sum <= 3_660 * 86_400)
+            .ok_or_else(|| ValueError::new(format!("'{text}' is too long"), "at most 3660d"))?;
+        rest = &after[letters..];
+    }
+    if text.is_empty() {
+        return Err(refuse());
+    }
+    Ok(TimeDelta::seconds(seconds))
+}
+
+/// Like [`parse_duration`], but longer than nothing.
+pub fn parse_step(text: &str) -> Result<TimeDelta, ValueError> {
+    let step = parse_duration(text)?;
+    if step.is_zero() {
+        return Err(ValueError::new(
+            "it must be longer than nothing",
+            "1s is the shortest",
+        ));
+    }
+    Ok(step)
+}
+
+/// The shortest text that [`parse_duration`] reads back: `1h`, `1h30m`, `90s` as `1m30s`.
+pub fn duration_text(duration: TimeDelta) -> String {
+    let mut rest = duration.num_seconds().max(0);
+    if rest == 0 {
+        return "0s".to_string();
+    }
+    let mut text = String::new();
+    for (unit, seconds) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
+        if rest >= seconds {
+            text.push_str(&format!("{}{unit}", rest / seconds));
+            rest %= seconds;
+        }
+    }
+    text
+}
+
+/// `4GiB`, `16MiB`, `500MB`, `1024`: a number of bytes above 0. Units in any case.
+pub fn parse_size(text: &str) -> Result<u64, ValueError> {
+    let refuse = || {
+        ValueError::new(
+            format!("'{text}' is not a size"),
+            "write bytes with a unit: 64KiB, 16MiB, 4GiB (or KB, MB, GB by thousands)",
+        )
+    };
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| refuse())?;
+    let unit: u64 = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return Err(refuse()),
+    };
+    match number.checked_mul(unit) {
+        Some(0) => Err(ValueError::new(
+            "it must be at least one byte",
+            "write 64KiB, 16MiB, 4GiB",
+        )),
+        Some(bytes) => Ok(bytes),
+        None => Err(refuse()),
+    }
+}
+
+/// A whole number from 1 on.
+pub fn parse_count(text: &str) -> Result<NonZeroUsize, ValueError> {
+    let number: usize = text.parse().map_err(|_| {
+        ValueError::new(
+            format!("'{text}' is not a whole number"),
+            "write 1, 2, 3, …",
+        )
+    })?;
+    NonZeroUsize::new(number)
+        .ok_or_else(|| ValueError::new("it must be at least 1", "leave it out for the default"))
+}
+
+/// Width and height of a picture, in pixels: `1200x700`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PictureSize {
+    pub width: u32,
+    pub height: u32,
+}
+
+impl std::str::FromStr for PictureSize {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let hint = "write width x height in pixels, as 1200x700; each from 100 to 10000";
+        let refuse = || ValueError::new(format!("'{text}' is not a picture size"), hint);
+        let (width, height) = text.split_once(['x', 'X', '×']).ok_or_else(refuse)?;
+        let side = |text: &str| text.trim().parse::<u32>().map_err(|_| refuse());
+        let size = PictureSize {
+            width: side(width)?,
+            height: side(height)?,
+        };
+        if [size.width, size.height]
+            .iter()
+            .any(|side| !(100..=10_000).contains(side))
+        {
+            return Err(ValueError::new(format!("'{text}' is out of range"), hint));
+        }
+        Ok(size)
+    }
+}
+
+impl fmt::Display for PictureSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// Columns of a terminal, from 20 to 500.
+pub fn parse_columns(text: &str) -> Result<u16, ValueError> {
+    text.parse()
+        .ok()
+        .filter(|columns| (20..=500).contains(columns))
+        .ok_or_else(|| {
+            ValueError::new(
+                format!("'{text}' is not a width in characters"),
+                "write a number from 20 to 500",
+            )
+        })
+}
+
+/// `value=float`: a column and the type that it has in every output.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TypedColumn {
+    pub column: String,
+    pub column_type: ColumnType,
+}
+
+impl std::str::FromStr for TypedColumn {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        const TYPES: &str =
+            "bool, int, float, text, json, list<bool>, list<int>, list<float>, list<text>";
+        // The last `=`, since a column's name may hold one and a type's can't.
+        let Some((column, kind)) = text
+            .rsplit_once('=')
+            .filter(|(column, _)| !column.is_empty())
+        else {
+            return Err(ValueError::new(
+                format!("'{text}' is not column=type"),
+                "write a column and its type, as value=float",
+            ));
+        };
+        match kind.parse() {
+            Ok(ColumnType::Null) | Err(()) => Err(ValueError::new(
+                format!("'{kind}' is not a column type"),
+                match closest(kind, TYPES.split(", ")) {
+                    Some(near) => format!("did you mean {column}={near}? The types are {TYPES}"),
+                    None => format!("the types are {TYPES}"),
+                },
+            )),
+            Ok(column_type) => Ok(TypedColumn {
+                column: column.to_string(),
+                column_type,
+            }),
+        }
+    }
+}
+
+/// A column's name as typed; blanks around it are dropped.
+pub fn parse_column(text: &str) -> Result<String, ValueError> {
+    match text.trim() {
+        "" => Err(ValueError::new(
+            "a column name is empty",
+            "separate columns by one comma, as type,os",
+        )),
+        name => Ok(name.to_string()),
+    }
+}
+
+/// The known name that `typed` was probably meant to be: one slip for every three letters, two
+/// letters that changed places being one.
+pub fn closest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let typed = typed.to_lowercase();
+    let slips = (typed.chars().count() / 3).clamp(1, 3);
+    known
+        .into_iter()
+        .map(|name| (strsim::osa_distance(&typed, name), name))
+        .filter(|(distance, name)| *distance <= slips && *distance < name.len())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_numbers_with_units_that_fall() {
+        assert_eq!(parse_duration("90s").unwrap().num_seconds(), 90);
+        assert_eq!(parse_duration("1h30m").unwrap().num_minutes(), 90);
+        assert_eq!(parse_duration("1d").unwrap().num_hours(), 24);
+        assert_eq!(parse_duration("0").unwrap(), TimeDelta::zero());
+        for wrong in [
+            "", "1", "h", "1hour", "1h1h", "5m1h", "-1h", "1.5h", "1 h", "+1h", "１h",
+        ] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+        assert!(parse_duration("99999999999999999999d").is_err());
+        assert!(parse_duration("9223372036854775807d").is_err());
+        assert!(parse_step("0s").is_err());
+    }
+
+    #[test]
+    fn a_duration_reads_back_from_its_text() {
+        for text in ["1s", "1m30s", "5m", "1h", "1h30m", "1d", "2d1h1m1s"] {
+            assert_eq!(duration_text(parse_duration(text).unwrap()), text);
+        }
+        assert_eq!(duration_text(parse_duration("90m").unwrap()), "1h30m");
+        assert_eq!(duration_text(TimeDelta::zero()), "0s");
+    }
+
+    #[test]
+    fn sizes_have_binary_and_decimal_units() {
+        assert_eq!(parse_size("4GiB"), Ok(4 << 30));
+        assert_eq!(parse_size("16mib"), Ok(16 << 20));
+        assert_eq!(parse_size("500 MB"), Ok(500_000_000));
+        assert_eq!(parse_size("1024"), Ok(1024));
+        for wrong in [
+            "",
+            "0",
+            "0MiB",
+            "4G",
+            "-1",
+            "1.5GiB",
+            "18446744073709551615KiB",
+        ] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_typed_column_splits_at_its_last_equals_sign() {
+        let typed: TypedColumn = "a=b=list<int>".parse().unwrap();
+        assert_eq!(typed.column, "a=b");
+        let wrong = "value=flaot".parse::<TypedColumn>().unwrap_err();
+        assert!(wrong.hint.unwrap().starts_with("did you mean value=float?"));
+        assert!("value".parse::<TypedColumn>().is_err());
+        assert!("value=null".parse::<TypedColumn>().is_err());
+        assert!("=int".parse::<TypedColumn>().is_err());
+    }
+
+    #[test]
+    fn a_picture_has_two_sides_within_reason() {
+        let size: PictureSize = "1200x700".parse().unwrap();
+        assert_eq!((size.width, size.height), (1200, 700));
+        for wrong in ["10", "1200", "x", "10x10", "1200x70000", "1200x-7"] {
+            assert!(wrong.parse::<PictureSize>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_suggestion_is_close_or_absent() {
+        assert_eq!(
+            closest("recrods", ["records", "aggregates", "chart"]),
+            Some("records")
+        );
+        assert_eq!(closest("dya", ["from", "day", "tz"]), Some("day"));
+        assert_eq!(closest("metrics", ["metric", "by"]), Some("metric"));
+        assert_eq!(closest("pin", ["accept_incomplete", "by", "tz"]), None);
+        assert_eq!(closest("zzz", ["records", "aggregates", "chart"]), None);
+    }
+}
