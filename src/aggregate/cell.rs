@@ -12,6 +12,10 @@ use super::sum::ExactSum;
 /// Up to so many numbers of a cell are kept, and its quantiles exact.
 pub const EXACT_VALUES: usize = 1_000;
 
+/// A large cell takes up so many numbers at once. Rows of one cell after another would each
+/// fetch its sums, buckets and registers from a farther cache.
+const PENDING_VALUES: usize = 256;
+
 /// Sixteen bytes, since with many groups most cells have no number or one.
 #[derive(Clone, Default, Debug)]
 pub enum Cell {
@@ -32,6 +36,8 @@ pub struct Few {
 
 #[derive(Clone, Debug)]
 pub struct Many {
+    /// Numbers that the fields below don't know yet.
+    pending: Vec<f64>,
     count: u64,
     sum: ExactSum,
     min: Num,
@@ -105,12 +111,12 @@ impl Cell {
             Cell::Empty => 0,
             Cell::One(_) => 1,
             Cell::Few(few) => few.len() as u64,
-            Cell::Many(many) => many.count,
+            Cell::Many(many) => many.count + many.pending.len() as u64,
         }
     }
 
     /// `None` where there are no numbers.
-    pub fn stats(&self) -> Option<Stats> {
+    pub fn stats(&mut self) -> Option<Stats> {
         match self {
             Cell::Empty => None,
             Cell::One(value) => Some(Few::of_one(*value).stats()),
@@ -155,6 +161,7 @@ impl Few {
             None => Num::Big(self.bigs[0]),
         };
         let mut many = Box::new(Many {
+            pending: Vec::with_capacity(PENDING_VALUES),
             count: 0,
             sum: ExactSum::default(),
             min: first,
@@ -162,7 +169,8 @@ impl Few {
             sketch: Sketch::default(),
             distinct: Distinct::default(),
         });
-        self.each(|number| many.add(number));
+        many.take_up(&self.floats);
+        self.bigs.iter().for_each(|value| many.add_big(*value));
         many
     }
 
@@ -195,32 +203,72 @@ impl Few {
 impl Many {
     #[inline]
     fn add(&mut self, number: Num) {
+        match number {
+            Num::Float(value) => {
+                self.pending.push(value);
+                if self.pending.len() == PENDING_VALUES {
+                    self.take_up_pending();
+                }
+            }
+            Num::Big(value) => self.add_big(value),
+        }
+    }
+
+    #[inline(never)]
+    fn take_up_pending(&mut self) {
+        let mut values = std::mem::take(&mut self.pending);
+        self.take_up(&values);
+        values.clear();
+        self.pending = values;
+    }
+
+    fn take_up(&mut self, values: &[f64]) {
+        let Some(first) = values.first() else {
+            return;
+        };
+        self.count += values.len() as u64;
+        let (mut least, mut greatest) = (*first, *first);
+        for value in values {
+            least = if *value < least { *value } else { least };
+            greatest = if *value > greatest { *value } else { greatest };
+        }
+        self.widen(Num::Float(least), Num::Float(greatest));
+        self.sum.add_floats(values);
+        values.iter().for_each(|value| self.sketch.add(*value));
+        values
+            .iter()
+            .for_each(|value| self.distinct.add(Num::Float(*value)));
+    }
+
+    fn add_big(&mut self, value: i64) {
+        let number = Num::Big(value);
         self.count += 1;
+        self.widen(number, number);
         self.sum.add(number);
-        if number.is_less(self.min) {
-            self.min = number;
-        }
-        if self.max.is_less(number) {
-            self.max = number;
-        }
         self.sketch.add(number.to_f64());
         self.distinct.add(number);
     }
 
+    fn widen(&mut self, least: Num, greatest: Num) {
+        if least.compare(self.min).is_lt() {
+            self.min = least;
+        }
+        if greatest.compare(self.max).is_gt() {
+            self.max = greatest;
+        }
+    }
+
     fn merge(&mut self, other: Many) {
+        self.take_up(&other.pending);
         self.count += other.count;
+        self.widen(other.min, other.max);
         self.sum.merge(&other.sum);
-        if other.min.is_less(self.min) {
-            self.min = other.min;
-        }
-        if self.max.is_less(other.max) {
-            self.max = other.max;
-        }
         self.sketch.merge(&other.sketch);
         self.distinct.merge(other.distinct);
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&mut self) -> Stats {
+        self.take_up_pending();
         let (least, greatest) = (self.min.to_f64(), self.max.to_f64());
         let quantile = |percentile| {
             let middle = self.sketch.at_rank(rank(percentile, self.count));

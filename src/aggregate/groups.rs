@@ -45,7 +45,7 @@ pub struct ByColumn {
 }
 
 /// A short text that was looked up, by its bytes as one number.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 struct Recent {
     word: u128,
     len: u8,
@@ -266,22 +266,27 @@ impl ByColumn {
         let word = u128::from_le_bytes(word) & (u128::MAX >> (8 * (SHORT_BYTES - len)));
         let mixed = (word as u64 ^ (word >> 64) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let at = (mixed >> 56) as usize % RECENT;
-        if let Some(recent) = self.recent.get(at)
-            && recent.word == word
-            && usize::from(recent.len) == len
-        {
-            return Ok(recent.id);
+        for at in [at, at ^ 1] {
+            if let Some(recent) = self.recent.get(at)
+                && recent.word == word
+                && usize::from(recent.len) == len
+            {
+                return Ok(recent.id);
+            }
         }
-        let id = self.intern(&bytes[start..end])?;
-        let empty = Recent {
-            word: 0,
-            len: 0,
-            id: 0,
-        };
-        self.recent.resize(RECENT, empty);
+        self.look_up(&bytes[start..end], word, at)
+    }
+
+    /// Finds a short text that is not in the cache, and puts it there.
+    #[inline(never)]
+    fn look_up(&mut self, text: &[u8], word: u128, at: usize) -> Result<u32, AggregateError> {
+        let id = self.intern(text)?;
+        self.recent.resize(RECENT, Recent::default());
+        // The one before moves aside, so that two texts of one place don't fight over it.
+        self.recent[at ^ 1] = self.recent[at];
         self.recent[at] = Recent {
             word,
-            len: len as u8,
+            len: text.len() as u8,
             id,
         };
         Ok(id)

@@ -78,14 +78,6 @@ impl Num {
         }
     }
 
-    #[inline]
-    pub fn is_less(self, other: Num) -> bool {
-        match (self, other) {
-            (Num::Float(a), Num::Float(b)) => a < b,
-            _ => self.compare(other).is_lt(),
-        }
-    }
-
     /// Compares by value, without rounding.
     pub fn compare(self, other: Num) -> Ordering {
         match (self, other) {

@@ -267,3 +267,41 @@ fn read_json(source: &str) -> Value {
     };
     number.map_or(Value::NotNumber, Value::Number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(source: &str) -> (Option<Num>, bool) {
+        match read_json(source) {
+            Value::Number(number) => (Some(number), false),
+            Value::NotNumber => (None, true),
+            Value::Nothing => (None, false),
+        }
+    }
+
+    #[test]
+    fn json_values_mean_what_they_mean_in_other_columns() {
+        for source in ["30", "\"30\"", "\"\\u00330\"", "3e1"] {
+            assert_eq!(numbers(source).0, Some(Num::of_int(30)), "{source}");
+        }
+        for source in ["true", "\"\"", "\"30\\\"\"", "\" 30\"", "[30]", "1e400"] {
+            assert_eq!(numbers(source), (None, true), "{source}");
+        }
+        for source in ["{\"a\":30}", "null", ""] {
+            assert_eq!(numbers(source), (None, false), "{source}");
+        }
+    }
+
+    #[test]
+    fn short_texts_are_read_at_every_place_of_a_frame() {
+        let mut texts = Texts::default();
+        let values = ["30.5", "", "-7", "12345678", "1234567890.25", "x", "9"];
+        values.iter().for_each(|value| texts.push(value));
+        for (at, value) in values.iter().enumerate() {
+            let end = texts.ends[at] as usize;
+            let read = read_text(&texts, end - value.len(), end);
+            assert_eq!(read, Num::parse(value.as_bytes()), "{value:?}");
+        }
+    }
+}

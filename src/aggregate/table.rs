@@ -160,14 +160,14 @@ impl Grid {
                 }
                 others += numbers.not_numbers.get(*slot as usize).unwrap_or(&0);
             }
-            rows.push(&cell, others);
+            rows.push(&mut cell, others);
             let (of_day, others_of_day) = &mut daily[row.group as usize];
             of_day.merge(cell);
             *others_of_day += others;
         }
         let mut days = Statistics::default();
         daily
-            .iter()
+            .iter_mut()
             .for_each(|(cell, others)| days.push(cell, *others));
         (days, rows)
     }
@@ -220,7 +220,7 @@ struct Statistics {
 }
 
 impl Statistics {
-    fn push(&mut self, cell: &Cell, not_numbers: u64) {
+    fn push(&mut self, cell: &mut Cell, not_numbers: u64) {
         let kind = |is_exact: bool, other| if is_exact { "exact" } else { other };
         let stats = cell.stats();
         let stats = stats.as_ref();
