@@ -1,5 +1,6 @@
 //! Tests across rooms and from end to end, in one binary, so that they link once.
 
+mod aggregate;
 mod cli;
 mod json;
 mod s3server;
