@@ -6,14 +6,16 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// After so many values, most of them distinct, a dictionary is given up.
+/// After so many values, nearly all of them distinct, a dictionary is given up: more than some
+/// 30,000 distinct values are to be expected then.
 const TRIAL_VALUES: usize = 4096;
 /// The largest dictionary page, uncompressed.
 const MAX_DICTIONARY_BYTES: usize = 1024 * 1024;
 
 /// A value that can stand in a dictionary.
-pub trait Entry: Copy + PartialEq {
+pub trait Entry: Copy {
     fn hash(self) -> u64;
+    fn same(self, other: Self) -> bool;
     /// Bytes it takes in a dictionary page.
     fn bytes(self) -> usize;
 }
@@ -23,6 +25,10 @@ impl Entry for u64 {
         mix(self, 0x9E37_79B9_7F4A_7C15)
     }
 
+    fn same(self, other: Self) -> bool {
+        self == other
+    }
+
     fn bytes(self) -> usize {
         8
     }
@@ -30,20 +36,19 @@ impl Entry for u64 {
 
 impl Entry for &[u8] {
     fn hash(self) -> u64 {
-        let len = self.len();
-        let word = |at: usize| {
-            u64::from_le_bytes(self[at..at + 8].try_into().expect("a slice of 8 bytes"))
-        };
-        match len {
-            0..=7 => {
-                let mut bytes = [0; 8];
-                bytes[..len].copy_from_slice(self);
-                bytes[7] = len as u8;
-                mix(u64::from_le_bytes(bytes), 0x9E37_79B9_7F4A_7C15)
-            }
-            8..=16 => mix(word(0) ^ 0xA076_1D64_78BD_642F, word(len - 8) ^ len as u64),
-            _ => xxh3_64(self),
+        match ends(self) {
+            Some((front, back)) => mix(front, back ^ (self.len() as u64) << 56),
+            None => xxh3_64(self),
         }
+    }
+
+    fn same(self, other: Self) -> bool {
+        // Most texts of a dictionary are short, and a call to compare them takes longer than that.
+        self.len() == other.len()
+            && match (ends(self), ends(other)) {
+                (Some(a), Some(b)) => a == b,
+                _ => self == other,
+            }
     }
 
     fn bytes(self) -> usize {
@@ -51,8 +56,25 @@ impl Entry for &[u8] {
     }
 }
 
+/// The front and the back of a text of at most 16 bytes: together with its length, all of it.
+fn ends(text: &[u8]) -> Option<(u64, u64)> {
+    let len = text.len();
+    let four = |at: usize| u32::from_le_bytes(text[at..at + 4].try_into().expect("4 bytes"));
+    let eight = |at: usize| u64::from_le_bytes(text[at..at + 8].try_into().expect("8 bytes"));
+    match len {
+        0 => Some((0, 0)),
+        1..=3 => {
+            let bytes = [text[0], text[len / 2], text[len - 1], 0];
+            Some((u32::from_le_bytes(bytes).into(), 0))
+        }
+        4..=7 => Some((four(0).into(), four(len - 4).into())),
+        8..=16 => Some((eight(0), eight(len - 8))),
+        _ => None,
+    }
+}
+
 fn mix(a: u64, b: u64) -> u64 {
-    let product = u128::from(a ^ 0xE703_7ED1_A0B4_28DB) * u128::from(b);
+    let product = u128::from(a ^ 0xE703_7ED1_A0B4_28DB) * u128::from(b ^ 0xA076_1D64_78BD_642F);
     product as u64 ^ (product >> 64) as u64
 }
 
@@ -67,7 +89,7 @@ pub struct Dictionary<T> {
 impl<T: Entry> Dictionary<T> {
     /// `None` where most values are distinct, or the dictionary would be larger than a page.
     pub fn build(values: &[T]) -> Option<Self> {
-        let mut made = Dictionary {
+        let mut made: Dictionary<T> = Dictionary {
             entries: Vec::new(),
             indices: Vec::new(),
             bytes: 0,
@@ -75,17 +97,17 @@ impl<T: Entry> Dictionary<T> {
         made.indices.reserve_exact(values.len());
         let mut slots = Slots::new(1024);
         for (at, &value) in values.iter().enumerate() {
-            if at == TRIAL_VALUES && made.entries.len() > TRIAL_VALUES / 4 * 3 {
+            if at == TRIAL_VALUES && made.entries.len() > TRIAL_VALUES / 16 * 15 {
                 return None;
             }
             if let (Some(&index), true) = (made.indices.last(), at > 0)
-                && made.entries[index as usize] == value
+                && made.entries[index as usize].same(value)
             {
                 made.indices.push(index);
                 continue;
             }
             let hash = value.hash();
-            let index = slots.find(hash, |index| made.entries[index as usize] == value);
+            let index = slots.find(hash, |index| made.entries[index as usize].same(value));
             let index = match index {
                 Ok(index) => index,
                 Err(slot) => {
@@ -181,7 +203,9 @@ mod tests {
 
     #[test]
     fn the_table_grows_and_still_finds_every_number() {
-        let values: Vec<u64> = (0..60_000u64).map(|at| at * at % 9973).collect();
+        let values: Vec<u64> = (0..60_000u64)
+            .map(|at| at * 31 % 2003 + at / 30_000)
+            .collect();
         let made = Dictionary::build(&values).expect("a sixth is distinct at most");
         for (value, index) in values.iter().zip(&made.indices) {
             assert_eq!(made.entries[*index as usize], *value);

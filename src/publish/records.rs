@@ -438,3 +438,258 @@ fn placed(group: &WrittenGroup) -> PlacedGroup<'_> {
         chunks,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::{Bits, Items, Texts, Values};
+    use crate::schema::{Kinds, Pins, Schema};
+
+    fn path(name: &str) -> Path {
+        Path::root().child(name)
+    }
+
+    fn texts(values: &[&str]) -> Values {
+        let mut made = Texts::default();
+        values.iter().for_each(|value| made.push(value));
+        Values::Text(made)
+    }
+
+    fn column(name: &str, kinds: Kinds, values: Values) -> Column {
+        Column {
+            path: path(name),
+            kinds,
+            values,
+            valid: None,
+        }
+    }
+
+    fn group(rows: usize, columns: Vec<Column>) -> RowGroup {
+        let frame = Frame {
+            rows,
+            ts_utc: (0..rows as i64).map(|at| at * 1000).collect(),
+            offsets: (0..rows as u64).collect(),
+            columns,
+            ..Frame::default()
+        };
+        let slice = Slice {
+            frame: frame.into(),
+            rows: 0..rows,
+            key: "a/b".into(),
+            json: [].into(),
+        };
+        RowGroup {
+            slices: vec![slice],
+        }
+    }
+
+    fn columns_of(groups: &[RowGroup]) -> Vec<ColumnSpec> {
+        let mut schema = Schema::default();
+        for slice in groups.iter().flat_map(|group| &group.slices) {
+            for column in &slice.frame.columns {
+                schema.see(&column.path, column.kinds);
+            }
+        }
+        schema.columns(&Pins::new())
+    }
+
+    const OPTIONS: EncodeOptions<'static> = EncodeOptions {
+        to_local_us: &|us| us + 3_600_000_000,
+    };
+
+    fn chunks(group: &RowGroup, columns: &[ColumnSpec]) -> Vec<EncodedChunk> {
+        RecordColumn::all(columns, true)
+            .into_iter()
+            .map(|column| encode_column(group, column, &OPTIONS).expect("castable"))
+            .collect()
+    }
+
+    /// Writes the groups as a job does that learns of columns as it goes, or knows them already.
+    fn write(groups: &[RowGroup], known: bool) -> (Vec<u8>, RecordsFile) {
+        let folder =
+            std::env::temp_dir().join(format!("records-{:?}", std::thread::current().id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let file = folder.join("part.parquet");
+        let mut writer = RecordsWriter::create(&file, true).expect("a file");
+        let last = columns_of(groups);
+        for (index, group) in groups.iter().enumerate() {
+            let columns = if known {
+                last.clone()
+            } else {
+                columns_of(&groups[..=index])
+            };
+            let encoded = chunks(group, &columns);
+            writer
+                .push(index, group.rows(), &columns, encoded)
+                .expect("written");
+        }
+        let made = writer.finish(&last, &mut |index, columns| {
+            assert!(!known, "nothing is rebuilt when the columns were known");
+            let encode = |spec| encode_column(&groups[index], RecordColumn::Field(spec), &OPTIONS);
+            columns
+                .iter()
+                .map(encode)
+                .collect::<Result<Vec<_>, PublishError>>()
+        });
+        let bytes = std::fs::read(&file).expect("readable");
+        (bytes, made.expect("finished"))
+    }
+
+    #[test]
+    fn columns_that_appear_or_widen_late_give_the_same_bytes() {
+        let int = |values: Vec<i64>| Values::Int(values);
+        let list = |ends: Vec<u32>, values| {
+            let items = Items {
+                values: Box::new(values),
+                valid: None,
+            };
+            Values::List { ends, items }
+        };
+        let ints = Kinds::LIST.union(Kinds::LIST_INT);
+        let groups = [
+            group(
+                3,
+                vec![
+                    column("same", Kinds::TEXT, texts(&["a", "b", "a"])),
+                    column("late_float", Kinds::INT, int(vec![1, 2, 3])),
+                    column("late_text", Kinds::INT, int(vec![-7, 8, 9])),
+                    column("late_bool", Kinds::NONE, Values::Null),
+                    column("flag", Kinds::BOOL, Values::Bool(Bits::filled(3, true))),
+                    column("late_list", Kinds::LIST, list(vec![0, 0, 0], Values::Null)),
+                    column("null_list", Kinds::NONE, Values::Null),
+                ],
+            ),
+            group(
+                2,
+                vec![
+                    column("same", Kinds::TEXT, texts(&["c", "c"])),
+                    column("late_float", Kinds::FLOAT, Values::Float(vec![0.5, 1.5])),
+                    column("late_text", Kinds::TEXT, texts(&["x", "y"])),
+                    column(
+                        "late_bool",
+                        Kinds::BOOL,
+                        Values::Bool(Bits::filled(2, true)),
+                    ),
+                    column("flag", Kinds::TEXT, texts(&["maybe", "no"])),
+                    column(
+                        "late_list",
+                        ints,
+                        list(vec![1, 3], Values::Int(vec![1, 2, 3])),
+                    ),
+                    column(
+                        "null_list",
+                        ints,
+                        list(vec![1, 3], Values::Int(vec![1, 2, 3])),
+                    ),
+                    column("new", Kinds::INT, int(vec![5, 6])),
+                ],
+            ),
+            group(1, vec![column("new", Kinds::INT, int(vec![7]))]),
+        ];
+        let (known, _) = write(&groups, true);
+        let (learnt, made) = write(&groups, false);
+        assert!(known == learnt, "the bytes differ");
+        assert_eq!(made.rows, 6);
+        assert_eq!(made.bytes, learnt.len() as u64);
+        assert_eq!(made.nulls, [1, 1, 1, 4, 1, 1, 4, 3]);
+        // late_float, late_text, flag and late_list of the first row group.
+        assert_eq!(made.rebuilt_chunks, 4);
+    }
+
+    #[test]
+    fn a_day_without_records_is_a_file_without_row_groups() {
+        let (bytes, made) = write(&[], true);
+        assert_eq!((made.rows, made.bytes), (0, bytes.len() as u64));
+        assert_eq!(&bytes[..4], MAGIC);
+        assert_eq!(&bytes[bytes.len() - 4..], MAGIC);
+    }
+
+    #[test]
+    fn a_value_that_no_cast_gives_exactly_asks_for_its_object_again() {
+        use ColumnType as T;
+        let int = |kinds: Kinds| column("x", kinds, Values::Int(vec![0]));
+        let text = |kinds: Kinds| column("x", kinds, texts(&["a"]));
+        let float = column("x", Kinds::FLOAT, Values::Float(vec![0.5]));
+        let cases = [
+            (int(Kinds::INT), T::Float, true),
+            (int(Kinds::INT.union(Kinds::BIG_INT)), T::Float, false),
+            (int(Kinds::INT.union(Kinds::NEG_ZERO)), T::Float, false),
+            (int(Kinds::INT.union(Kinds::BIG_INT)), T::Text, true),
+            (int(Kinds::NEG_ZERO), T::Text, false),
+            (int(Kinds::NEG_ZERO), T::Int, true),
+            (float, T::Text, false),
+            (text(Kinds::TEXT), T::Json, false),
+            (text(Kinds::OBJECT), T::Json, true),
+            (text(Kinds::OBJECT), T::Text, false),
+            (text(Kinds::TEXT), T::Int, false),
+            (
+                column("x", Kinds::NONE, Values::Null),
+                T::List(Scalar::Int),
+                true,
+            ),
+        ];
+        for (column, to, castable) in cases {
+            assert_eq!(
+                gather::can_cast(&column, false, to),
+                castable,
+                "{:?} {to}",
+                column.kinds
+            );
+        }
+        assert!(gather::can_cast(&text(Kinds::TEXT), true, T::Json));
+
+        let one = group(1, vec![text(Kinds::TEXT)]);
+        let mut columns = columns_of(std::slice::from_ref(&one));
+        assert!(one.slices[0].can_cast(&columns));
+        columns[0].column_type = T::Json;
+        assert!(!one.slices[0].can_cast(&columns));
+        let refused = encode_column(&one, RecordColumn::Field(&columns[0]), &OPTIONS);
+        let refused = refused.expect_err("text has no quotes");
+        assert_eq!(
+            refused.to_string(),
+            "column x needs its objects read again, as json"
+        );
+    }
+
+    #[test]
+    fn how_rows_are_sliced_into_frames_does_not_show() {
+        let names: Vec<String> = (0..1000).map(|at| format!("name {}", at % 60)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let numbers: Vec<i64> = (0..1000).map(|at| at * 7919 % 1013).collect();
+        let make = |range: Range<usize>| {
+            let mut valid = Bits::default();
+            range.clone().for_each(|at| valid.push(at % 3 != 0));
+            let mut number = column(
+                "n",
+                Kinds::INT,
+                Values::Int(numbers[range.clone()].to_vec()),
+            );
+            number.valid = Some(valid);
+            let mut made = group(
+                range.len(),
+                vec![
+                    column("t", Kinds::TEXT, texts(&names[range.clone()])),
+                    number,
+                ],
+            );
+            let mut frame = (*made.slices[0].frame).clone();
+            frame.ts_utc = range.clone().map(|at| at as i64).collect();
+            frame.offsets = range.map(|at| at as u64).collect();
+            made.slices[0].frame = frame.into();
+            made
+        };
+        let whole = make(0..1000);
+        let mut parts = RowGroup::default();
+        for range in [0..1, 1..500, 500..501, 501..1000] {
+            parts.slices.extend(make(range).slices);
+        }
+        // And one frame of which the group takes two parts.
+        let mut cut = whole.clone();
+        cut.slices.push(cut.slices[0].clone());
+        cut.slices[0].rows = 0..333;
+        cut.slices[1].rows = 333..1000;
+        let columns = columns_of(std::slice::from_ref(&whole));
+        assert_eq!(chunks(&whole, &columns), chunks(&parts, &columns));
+        assert_eq!(chunks(&whole, &columns), chunks(&cut, &columns));
+    }
+}
