@@ -1,0 +1,65 @@
+//! What can go wrong while a day is published, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Failures of this room. `Display` is one line for a terminal.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A frame holds a column in a narrower type from which the wanted one cannot be made: its
+    /// object has to be read again with the wider type.
+    #[error("column {column} needs its objects read again, as {wanted}")]
+    NeedsReparse {
+        column: String,
+        wanted: crate::schema::ColumnType,
+    },
+
+    #[error("cannot {action} {}: {source}{}", path.display(), room_left(*free_bytes))]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+        /// Set when the disk is full.
+        free_bytes: Option<u64>,
+    },
+
+    #[error("cannot write the table {}: {message}", path.display())]
+    Table { path: PathBuf, message: String },
+}
+
+impl PublishError {
+    /// Turns an I/O error into one that names the file, and for a full disk what is left of it.
+    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
+        move |source| {
+            let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+            let free_bytes = full
+                .contains(&source.kind())
+                .then(|| free_bytes(path))
+                .flatten();
+            PublishError::File {
+                action,
+                path: path.to_path_buf(),
+                source,
+                free_bytes,
+            }
+        }
+    }
+}
+
+/// Bytes that a user may still write on the disk of `path` or of the nearest folder above it.
+fn free_bytes(path: &Path) -> Option<u64> {
+    let known = path
+        .ancestors()
+        .find_map(|path| rustix::fs::statvfs(path).ok())?;
+    Some(known.f_bavail * known.f_frsize)
+}
+
+fn room_left(free_bytes: Option<u64>) -> String {
+    match free_bytes {
+        None => String::new(),
+        Some(bytes) => format!(
+            "; {:.1} MB are free there: make room, or choose another disk with --out, and run again",
+            bytes as f64 / 1e6
+        ),
+    }
+}

@@ -1,0 +1,695 @@
+//! `records`: row groups go in, in order, one Parquet file comes out.
+//!
+//! Row groups have a fixed number of rows. Worker threads encode the columns of a row group with
+//! [`encode_column`]; [`RecordsWriter`] appends the chunks to the file as they are. When the
+//! columns grow or widen on the way, the earlier chunks stay where they are, and
+//! [`RecordsWriter::finish`] copies into a second file what still holds and asks for the rest again. The file
+//! is the same, byte for byte, as if the last columns had been known from the start.
+//! The day is never held in memory.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use super::chunk::{EncodedChunk, Shape, encode};
+use super::error::PublishError;
+use super::footer::{ChunkMeta, DiskColumn, DiskType, MAGIC, PlacedChunk, PlacedGroup, footer};
+use super::gather::{self, Levels};
+use crate::json::{Column, Frame};
+use crate::schema::{ColumnSpec, ColumnType, Path, Scalar};
+
+/// Rows of every row group of a `records` file but the last.
+pub const ROWS_PER_ROW_GROUP: usize = 131_072;
+
+/// Some rows of one frame.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    pub frame: Arc<Frame>,
+    pub rows: Range<usize>,
+    /// The object's key, for `object_key`.
+    pub key: Arc<str>,
+    /// Columns that the reader was told to keep as JSON text; a frame does not say so itself.
+    pub json: Arc<[Path]>,
+}
+
+impl Slice {
+    /// Whether the frame holds this column as JSON text because the reader was told to.
+    pub fn holds_json(&self, path: &Path) -> bool {
+        self.json.contains(path)
+    }
+
+    /// Whether every column can be published in its wanted type without reading the object again.
+    pub fn can_cast(&self, columns: &[ColumnSpec]) -> bool {
+        self.frame.columns.iter().all(|from: &Column| {
+            let wanted = columns.iter().find(|column| column.path == from.path);
+            wanted.is_none_or(|wanted| {
+                gather::can_cast(from, self.holds_json(&from.path), wanted.column_type)
+            })
+        })
+    }
+}
+
+/// The rows of a row group, in the order of the day.
+#[derive(Clone, Debug, Default)]
+pub struct RowGroup {
+    pub slices: Vec<Slice>,
+}
+
+impl RowGroup {
+    pub fn rows(&self) -> usize {
+        self.slices.iter().map(|slice| slice.rows.len()).sum()
+    }
+}
+
+/// A column of a `records` file.
+#[derive(Clone, Copy, Debug)]
+pub enum RecordColumn<'a> {
+    TsUtc,
+    TsLocal,
+    Field(&'a ColumnSpec),
+    ObjectKey,
+    ByteOffset,
+}
+
+impl<'a> RecordColumn<'a> {
+    /// The columns of a file in their order: both times, the records' own, the provenance.
+    pub fn all(columns: &'a [ColumnSpec], provenance: bool) -> Vec<RecordColumn<'a>> {
+        let mut all = vec![RecordColumn::TsUtc, RecordColumn::TsLocal];
+        all.extend(columns.iter().map(RecordColumn::Field));
+        if provenance {
+            all.extend([RecordColumn::ObjectKey, RecordColumn::ByteOffset]);
+        }
+        all
+    }
+
+    fn on_disk(self) -> DiskColumn<'a> {
+        let (name, kind) = match self {
+            RecordColumn::TsUtc => ("ts_utc", DiskType::TsUtc),
+            RecordColumn::TsLocal => ("ts_local", DiskType::TsLocal),
+            RecordColumn::Field(spec) => (&*spec.name, DiskType::of(spec.column_type)),
+            RecordColumn::ObjectKey => ("object_key", DiskType::Required(Scalar::Text)),
+            RecordColumn::ByteOffset => ("byte_offset", DiskType::Required(Scalar::Int)),
+        };
+        DiskColumn { name, kind }
+    }
+}
+
+/// What encoding needs beside the rows.
+#[derive(Clone, Copy)]
+pub struct EncodeOptions<'a> {
+    /// µs since the epoch in UTC → µs of the naive local time.
+    pub to_local_us: &'a (dyn Fn(i64) -> i64 + Sync),
+}
+
+/// Encodes one column of a row group. Pure; threads may encode the columns of a group at once.
+///
+/// # Errors
+/// [`PublishError::NeedsReparse`]: a frame holds the column in a type that cannot be cast exactly.
+pub fn encode_column(
+    group: &RowGroup,
+    column: RecordColumn<'_>,
+    options: &EncodeOptions<'_>,
+) -> Result<EncodedChunk, PublishError> {
+    let kind = column.on_disk().kind;
+    let pieces = gather::pieces(group, column, options).map_err(|_| match column {
+        RecordColumn::Field(spec) => PublishError::NeedsReparse {
+            column: spec.name.clone(),
+            wanted: spec.column_type,
+        },
+        _ => unreachable!("rawcat's own columns have one type"),
+    })?;
+    let (shape, levels) = match kind {
+        DiskType::List(_) => (Shape::List, gather::list_levels(&pieces)),
+        DiskType::Field(_) => (Shape::Optional, gather::flat_levels(&pieces)),
+        _ => (Shape::Required, gather::flat_levels(&pieces)),
+    };
+    let values = gather::values(&pieces, kind.scalar(), shape == Shape::List);
+    Ok(encode(&values, &levels, shape, group.rows()))
+}
+
+/// The chunk of a column that none of the rows has.
+pub fn null_chunk(rows: usize, column_type: ColumnType) -> EncodedChunk {
+    let kind = DiskType::of(column_type);
+    let is_list = matches!(kind, DiskType::List(_));
+    let levels = Levels {
+        definition: vec![0; rows],
+        repetition: if is_list { vec![0; rows] } else { Vec::new() },
+        slots: rows,
+        null_rows: rows,
+    };
+    let values = gather::values(&[], kind.scalar(), is_list);
+    encode(
+        &values,
+        &levels,
+        if is_list {
+            Shape::List
+        } else {
+            Shape::Optional
+        },
+        rows,
+    )
+}
+
+/// What [`RecordsWriter::finish`] made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecordsFile {
+    pub rows: u64,
+    pub bytes: u64,
+    /// Null rows of each of the final columns.
+    pub nulls: Vec<u64>,
+    /// Chunks that had to be encoded again because their type widened.
+    pub rebuilt_chunks: usize,
+}
+
+/// Writes a `records` file.
+pub struct RecordsWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+    at: u64,
+    provenance: bool,
+    groups: Vec<WrittenGroup>,
+}
+
+struct WrittenGroup {
+    rows: usize,
+    columns: Arc<[ColumnSpec]>,
+    chunks: Vec<WrittenChunk>,
+}
+
+#[derive(Clone)]
+struct WrittenChunk {
+    start: u64,
+    bytes: u64,
+    meta: ChunkMeta,
+}
+
+impl RecordsWriter {
+    /// Creates the file; its folder exists.
+    pub fn create(path: &FilePath, provenance: bool) -> Result<Self, PublishError> {
+        // Read as well, because chunks may have to be copied out of it.
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = options
+            .open(path)
+            .map_err(PublishError::file("create", path))?;
+        let mut writer = RecordsWriter {
+            path: path.to_path_buf(),
+            file: BufWriter::with_capacity(1 << 18, file),
+            at: 0,
+            provenance,
+            groups: Vec::new(),
+        };
+        writer.append(MAGIC)?;
+        Ok(writer)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<u64, PublishError> {
+        let start = self.at;
+        self.file
+            .write_all(bytes)
+            .map_err(PublishError::file("write", &self.path))?;
+        self.at += bytes.len() as u64;
+        Ok(start)
+    }
+
+    /// Appends row group number `index`, counted from 0. `chunks` are those of
+    /// [`RecordColumn::all`] for `columns`.
+    ///
+    /// # Panics
+    /// When row groups come out of order, or chunks and columns differ in number.
+    pub fn push(
+        &mut self,
+        index: usize,
+        rows: usize,
+        columns: &[ColumnSpec],
+        chunks: Vec<EncodedChunk>,
+    ) -> Result<(), PublishError> {
+        assert_eq!(index, self.groups.len(), "row groups come in order");
+        let expected = RecordColumn::all(columns, self.provenance).len();
+        assert_eq!(chunks.len(), expected, "a row group has a chunk a column");
+        let mut written = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            written.push(self.append_chunk(chunk)?);
+        }
+        let columns = match self.groups.last() {
+            Some(before) if *before.columns == *columns => before.columns.clone(),
+            _ => columns.into(),
+        };
+        self.groups.push(WrittenGroup {
+            rows,
+            columns,
+            chunks: written,
+        });
+        Ok(())
+    }
+
+    fn append_chunk(&mut self, chunk: EncodedChunk) -> Result<WrittenChunk, PublishError> {
+        debug_assert!(chunk.meta.data_pages > 0);
+        let start = self.append(&chunk.bytes)?;
+        Ok(WrittenChunk {
+            start,
+            bytes: chunk.bytes.len() as u64,
+            meta: chunk.meta,
+        })
+    }
+
+    /// Closes the file with the day's final columns.
+    ///
+    /// `rebuild(row group, columns)` encodes the given columns of a row group again, in their
+    /// final types. It is called only for chunks that hold values in a type that has widened since.
+    /// Nothing is synced to disk here.
+    pub fn finish<E: From<PublishError>>(
+        mut self,
+        final_columns: &[ColumnSpec],
+        rebuild: &mut dyn FnMut(usize, &[ColumnSpec]) -> Result<Vec<EncodedChunk>, E>,
+    ) -> Result<RecordsFile, E> {
+        let same = |a: &ColumnSpec, b: &ColumnSpec| {
+            a.path == b.path && DiskType::of(a.column_type) == DiskType::of(b.column_type)
+        };
+        let known = |group: &WrittenGroup| {
+            group.columns.len() == final_columns.len()
+                && group
+                    .columns
+                    .iter()
+                    .zip(final_columns)
+                    .all(|(a, b)| same(a, b) && !needs_rebuild(a.column_type, b.column_type))
+        };
+        let mut rebuilt_chunks = 0;
+        if !self.groups.iter().all(known) {
+            rebuilt_chunks = self.rewrite(final_columns, rebuild)?;
+        }
+        self.append(&footer(
+            &on_disk(final_columns, self.provenance),
+            &self.groups.iter().map(placed).collect::<Vec<_>>(),
+        ))?;
+        self.file
+            .flush()
+            .map_err(PublishError::file("write", &self.path))?;
+        let own = 2;
+        let nulls = (own..own + final_columns.len())
+            .map(|at| {
+                self.groups
+                    .iter()
+                    .map(|group| group.chunks[at].meta.null_rows as u64)
+                    .sum()
+            })
+            .collect();
+        let rows = self.groups.iter().map(|group| group.rows as u64).sum();
+        Ok(RecordsFile {
+            rows,
+            bytes: self.at,
+            nulls,
+            rebuilt_chunks,
+        })
+    }
+
+    /// Moves everything into a second file in the order of the final columns, and takes its place.
+    fn rewrite<E: From<PublishError>>(
+        &mut self,
+        final_columns: &[ColumnSpec],
+        rebuild: &mut dyn FnMut(usize, &[ColumnSpec]) -> Result<Vec<EncodedChunk>, E>,
+    ) -> Result<usize, E> {
+        self.file
+            .flush()
+            .map_err(PublishError::file("write", &self.path))?;
+        let path = self.path.with_extension("rewritten");
+        let mut second = RecordsWriter::create(&path, self.provenance)?;
+        let mut rebuilt_chunks = 0;
+        let final_shared: Arc<[ColumnSpec]> = final_columns.into();
+        for (index, group) in std::mem::take(&mut self.groups).into_iter().enumerate() {
+            let plan = plan(&group, final_columns, self.provenance);
+            let widened: Vec<ColumnSpec> = plan
+                .iter()
+                .filter_map(|part| match part {
+                    Part::Rebuild(spec) => Some((*spec).clone()),
+                    _ => None,
+                })
+                .collect();
+            rebuilt_chunks += widened.len();
+            let mut rebuilt = match &widened[..] {
+                [] => Vec::new(),
+                widened => rebuild(index, widened)?,
+            }
+            .into_iter();
+            let mut chunks = Vec::with_capacity(plan.len());
+            for part in plan {
+                chunks.push(match part {
+                    Part::Copy(at) => self.copy_chunk(&group.chunks[at], &mut second)?,
+                    Part::Nulls(kind) => second.append_chunk(null_chunk(group.rows, kind))?,
+                    Part::Rebuild(_) => {
+                        let chunk = rebuilt.next().expect("rebuild gives a chunk a column");
+                        second.append_chunk(chunk)?
+                    }
+                });
+            }
+            let columns = final_shared.clone();
+            second.groups.push(WrittenGroup {
+                rows: group.rows,
+                columns,
+                chunks,
+            });
+        }
+        std::fs::rename(&path, &self.path).map_err(PublishError::file("rename", &path))?;
+        self.file = second.file;
+        self.at = second.at;
+        self.groups = second.groups;
+        Ok(rebuilt_chunks)
+    }
+
+    fn copy_chunk(
+        &mut self,
+        chunk: &WrittenChunk,
+        to: &mut RecordsWriter,
+    ) -> Result<WrittenChunk, PublishError> {
+        let from = self.file.get_mut();
+        from.seek(SeekFrom::Start(chunk.start))
+            .map_err(PublishError::file("read", &self.path))?;
+        let copied = io::copy(&mut from.take(chunk.bytes), &mut to.file)
+            .map_err(PublishError::file("write", &to.path))?;
+        if copied != chunk.bytes {
+            let cut = io::Error::from(io::ErrorKind::UnexpectedEof);
+            return Err(PublishError::file("read", &self.path)(cut));
+        }
+        let start = to.at;
+        to.at += copied;
+        Ok(WrittenChunk {
+            start,
+            ..chunk.clone()
+        })
+    }
+}
+
+/// Where a chunk of the final file comes from.
+enum Part<'a> {
+    /// From this place among the row group's chunks, as it is.
+    Copy(usize),
+    Nulls(ColumnType),
+    Rebuild(&'a ColumnSpec),
+}
+
+fn plan<'a>(group: &WrittenGroup, columns: &'a [ColumnSpec], provenance: bool) -> Vec<Part<'a>> {
+    let own = 2;
+    let mut plan: Vec<Part> = (0..own).map(Part::Copy).collect();
+    for column in columns {
+        let before = group
+            .columns
+            .iter()
+            .position(|known| known.path == column.path);
+        plan.push(match before {
+            None => Part::Nulls(column.column_type),
+            Some(at) if group.chunks[own + at].meta.null_rows == group.rows => {
+                Part::Nulls(column.column_type)
+            }
+            Some(at) if needs_rebuild(group.columns[at].column_type, column.column_type) => {
+                Part::Rebuild(column)
+            }
+            Some(at) => Part::Copy(own + at),
+        });
+    }
+    if provenance {
+        plan.extend((own + group.columns.len()..group.chunks.len()).map(Part::Copy));
+    }
+    plan
+}
+
+/// Text and JSON look alike on disk, but their strings differ by quotes.
+fn needs_rebuild(from: ColumnType, to: ColumnType) -> bool {
+    from != to && from != ColumnType::Null
+}
+
+fn on_disk(columns: &[ColumnSpec], provenance: bool) -> Vec<DiskColumn<'_>> {
+    let all = RecordColumn::all(columns, provenance);
+    all.into_iter().map(RecordColumn::on_disk).collect()
+}
+
+fn placed(group: &WrittenGroup) -> PlacedGroup<'_> {
+    let chunks = group.chunks.iter();
+    let chunks = chunks
+        .map(|chunk| PlacedChunk {
+            start: chunk.start,
+            bytes: chunk.bytes,
+            meta: &chunk.meta,
+        })
+        .collect();
+    PlacedGroup {
+        rows: group.rows,
+        chunks,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::{Bits, Items, Texts, Values};
+    use crate::schema::{Kinds, Pins, Schema};
+
+    fn path(name: &str) -> Path {
+        Path::root().child(name)
+    }
+
+    fn texts(values: &[&str]) -> Values {
+        let mut made = Texts::default();
+        values.iter().for_each(|value| made.push(value));
+        Values::Text(made)
+    }
+
+    fn column(name: &str, kinds: Kinds, values: Values) -> Column {
+        Column {
+            path: path(name),
+            kinds,
+            values,
+            valid: None,
+        }
+    }
+
+    fn group(rows: usize, columns: Vec<Column>) -> RowGroup {
+        let frame = Frame {
+            rows,
+            ts_utc: (0..rows as i64).map(|at| at * 1000).collect(),
+            offsets: (0..rows as u64).collect(),
+            columns,
+            ..Frame::default()
+        };
+        let slice = Slice {
+            frame: frame.into(),
+            rows: 0..rows,
+            key: "a/b".into(),
+            json: [].into(),
+        };
+        RowGroup {
+            slices: vec![slice],
+        }
+    }
+
+    fn columns_of(groups: &[RowGroup]) -> Vec<ColumnSpec> {
+        let mut schema = Schema::default();
+        for slice in groups.iter().flat_map(|group| &group.slices) {
+            for column in &slice.frame.columns {
+                schema.see(&column.path, column.kinds);
+            }
+        }
+        schema.columns(&Pins::new())
+    }
+
+    const OPTIONS: EncodeOptions<'static> = EncodeOptions {
+        to_local_us: &|us| us + 3_600_000_000,
+    };
+
+    fn chunks(group: &RowGroup, columns: &[ColumnSpec]) -> Vec<EncodedChunk> {
+        RecordColumn::all(columns, true)
+            .into_iter()
+            .map(|column| encode_column(group, column, &OPTIONS).expect("castable"))
+            .collect()
+    }
+
+    /// Writes the groups as a job does that learns of columns as it goes, or knows them already.
+    fn write(groups: &[RowGroup], known: bool) -> (Vec<u8>, RecordsFile) {
+        let folder =
+            std::env::temp_dir().join(format!("records-{:?}", std::thread::current().id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let file = folder.join("part.parquet");
+        let mut writer = RecordsWriter::create(&file, true).expect("a file");
+        let last = columns_of(groups);
+        for (index, group) in groups.iter().enumerate() {
+            let columns = if known {
+                last.clone()
+            } else {
+                columns_of(&groups[..=index])
+            };
+            let encoded = chunks(group, &columns);
+            writer
+                .push(index, group.rows(), &columns, encoded)
+                .expect("written");
+        }
+        let made = writer.finish(&last, &mut |index, columns| {
+            assert!(!known, "nothing is rebuilt when the columns were known");
+            let encode = |spec| encode_column(&groups[index], RecordColumn::Field(spec), &OPTIONS);
+            columns
+                .iter()
+                .map(encode)
+                .collect::<Result<Vec<_>, PublishError>>()
+        });
+        let bytes = std::fs::read(&file).expect("readable");
+        (bytes, made.expect("finished"))
+    }
+
+    #[test]
+    fn columns_that_appear_or_widen_late_give_the_same_bytes() {
+        let int = |values: Vec<i64>| Values::Int(values);
+        let list = |ends: Vec<u32>, values| {
+            let items = Items {
+                values: Box::new(values),
+                valid: None,
+            };
+            Values::List { ends, items }
+        };
+        let ints = Kinds::LIST.union(Kinds::LIST_INT);
+        let groups = [
+            group(
+                3,
+                vec![
+                    column("same", Kinds::TEXT, texts(&["a", "b", "a"])),
+                    column("late_float", Kinds::INT, int(vec![1, 2, 3])),
+                    column("late_text", Kinds::INT, int(vec![-7, 8, 9])),
+                    column("late_bool", Kinds::NONE, Values::Null),
+                    column("flag", Kinds::BOOL, Values::Bool(Bits::filled(3, true))),
+                    column("late_list", Kinds::LIST, list(vec![0, 0, 0], Values::Null)),
+                    column("null_list", Kinds::NONE, Values::Null),
+                ],
+            ),
+            group(
+                2,
+                vec![
+                    column("same", Kinds::TEXT, texts(&["c", "c"])),
+                    column("late_float", Kinds::FLOAT, Values::Float(vec![0.5, 1.5])),
+                    column("late_text", Kinds::TEXT, texts(&["x", "y"])),
+                    column(
+                        "late_bool",
+                        Kinds::BOOL,
+                        Values::Bool(Bits::filled(2, true)),
+                    ),
+                    column("flag", Kinds::TEXT, texts(&["maybe", "no"])),
+                    column(
+                        "late_list",
+                        ints,
+                        list(vec![1, 3], Values::Int(vec![1, 2, 3])),
+                    ),
+                    column(
+                        "null_list",
+                        ints,
+                        list(vec![1, 3], Values::Int(vec![1, 2, 3])),
+                    ),
+                    column("new", Kinds::INT, int(vec![5, 6])),
+                ],
+            ),
+            group(1, vec![column("new", Kinds::INT, int(vec![7]))]),
+        ];
+        let (known, _) = write(&groups, true);
+        let (learnt, made) = write(&groups, false);
+        assert!(known == learnt, "the bytes differ");
+        assert_eq!(made.rows, 6);
+        assert_eq!(made.bytes, learnt.len() as u64);
+        assert_eq!(made.nulls, [1, 1, 1, 4, 1, 1, 4, 3]);
+        // late_float, late_text, flag and late_list of the first row group.
+        assert_eq!(made.rebuilt_chunks, 4);
+    }
+
+    #[test]
+    fn a_day_without_records_is_a_file_without_row_groups() {
+        let (bytes, made) = write(&[], true);
+        assert_eq!((made.rows, made.bytes), (0, bytes.len() as u64));
+        assert_eq!(&bytes[..4], MAGIC);
+        assert_eq!(&bytes[bytes.len() - 4..], MAGIC);
+    }
+
+    #[test]
+    fn a_value_that_no_cast_gives_exactly_asks_for_its_object_again() {
+        use ColumnType as T;
+        let int = |kinds: Kinds| column("x", kinds, Values::Int(vec![0]));
+        let text = |kinds: Kinds| column("x", kinds, texts(&["a"]));
+        let float = column("x", Kinds::FLOAT, Values::Float(vec![0.5]));
+        let cases = [
+            (int(Kinds::INT), T::Float, true),
+            (int(Kinds::INT.union(Kinds::BIG_INT)), T::Float, false),
+            (int(Kinds::INT.union(Kinds::NEG_ZERO)), T::Float, false),
+            (int(Kinds::INT.union(Kinds::BIG_INT)), T::Text, true),
+            (int(Kinds::NEG_ZERO), T::Text, false),
+            (int(Kinds::NEG_ZERO), T::Int, true),
+            (float, T::Text, false),
+            (text(Kinds::TEXT), T::Json, false),
+            (text(Kinds::OBJECT), T::Json, true),
+            (text(Kinds::OBJECT), T::Text, false),
+            (text(Kinds::TEXT), T::Int, false),
+            (
+                column("x", Kinds::NONE, Values::Null),
+                T::List(Scalar::Int),
+                true,
+            ),
+        ];
+        for (column, to, castable) in cases {
+            assert_eq!(
+                gather::can_cast(&column, false, to),
+                castable,
+                "{:?} {to}",
+                column.kinds
+            );
+        }
+        assert!(gather::can_cast(&text(Kinds::TEXT), true, T::Json));
+
+        let one = group(1, vec![text(Kinds::TEXT)]);
+        let mut columns = columns_of(std::slice::from_ref(&one));
+        assert!(one.slices[0].can_cast(&columns));
+        columns[0].column_type = T::Json;
+        assert!(!one.slices[0].can_cast(&columns));
+        let refused = encode_column(&one, RecordColumn::Field(&columns[0]), &OPTIONS);
+        let refused = refused.expect_err("text has no quotes");
+        assert_eq!(
+            refused.to_string(),
+            "column x needs its objects read again, as json"
+        );
+    }
+
+    #[test]
+    fn how_rows_are_sliced_into_frames_does_not_show() {
+        let names: Vec<String> = (0..1000).map(|at| format!("name {}", at % 60)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let numbers: Vec<i64> = (0..1000).map(|at| at * 7919 % 1013).collect();
+        let make = |range: Range<usize>| {
+            let mut valid = Bits::default();
+            range.clone().for_each(|at| valid.push(at % 3 != 0));
+            let mut number = column(
+                "n",
+                Kinds::INT,
+                Values::Int(numbers[range.clone()].to_vec()),
+            );
+            number.valid = Some(valid);
+            let mut made = group(
+                range.len(),
+                vec![
+                    column("t", Kinds::TEXT, texts(&names[range.clone()])),
+                    number,
+                ],
+            );
+            let mut frame = (*made.slices[0].frame).clone();
+            frame.ts_utc = range.clone().map(|at| at as i64).collect();
+            frame.offsets = range.map(|at| at as u64).collect();
+            made.slices[0].frame = frame.into();
+            made
+        };
+        let whole = make(0..1000);
+        let mut parts = RowGroup::default();
+        for range in [0..1, 1..500, 500..501, 501..1000] {
+            parts.slices.extend(make(range).slices);
+        }
+        // And one frame of which the group takes two parts.
+        let mut cut = whole.clone();
+        cut.slices.push(cut.slices[0].clone());
+        cut.slices[0].rows = 0..333;
+        cut.slices[1].rows = 333..1000;
+        let columns = columns_of(std::slice::from_ref(&whole));
+        assert_eq!(chunks(&whole, &columns), chunks(&parts, &columns));
+        assert_eq!(chunks(&whole, &columns), chunks(&cut, &columns));
+    }
+}
