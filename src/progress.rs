@@ -160,6 +160,11 @@ impl Progress {
         self.board.done_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Says how many objects were found so far.
+    pub fn found(&self, objects: u64) {
+        self.board.done_objects.store(objects, Ordering::Relaxed);
+    }
+
     /// Prints a line above the bar, unless `-q`.
     pub fn note(&self, line: &str) {
         if self.board.mode != Mode::Quiet {

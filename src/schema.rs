@@ -47,6 +47,12 @@ impl Path {
             || name == self.keys().collect::<Vec<_>>().join(".")
     }
 
+    /// True where this is a member, at any depth, of the object at `ancestor`.
+    pub fn is_below(&self, ancestor: &Path) -> bool {
+        let rest = self.0.strip_prefix(&*ancestor.0);
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    }
+
     fn parent(&self) -> Option<Path> {
         let cut = self.0.rfind('/')?;
         Some(Path(Arc::from(&self.0[..cut])))

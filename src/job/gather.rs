@@ -72,6 +72,10 @@ impl Gathered {
         self.lost.sort_by(|a, b| (&a.0, a.2.offset).cmp(&(&b.0, b.2.offset)));
     }
 
+    pub fn rows_of_the_day(&self) -> u64 {
+        self.rows.iter().flatten().sum()
+    }
+
     /// Takes in the outcome of an object.
     fn add(&mut self, object: &ObjectMeta, outcome: Result<ObjectOutcome, Failure>) {
         match outcome {

@@ -6,6 +6,7 @@ use super::read::ReadSpec;
 use crate::aggregate::{AggregateSpec, Metrics};
 use crate::codec::DecodeLimits;
 use crate::json::{Options, Projection};
+use crate::publish::Target;
 use crate::schema::Pins;
 use crate::store::FetchLimits;
 use crate::time::TimeRule;
@@ -57,6 +58,17 @@ impl JobSpec {
         let back = self.max_late.max(self.look_back);
         let ahead = self.max_late.max(self.look_ahead);
         self.window.hours(back, ahead)
+    }
+
+    /// What is published: the local day, or the window.
+    pub fn target(&self) -> Target {
+        match self.window.date {
+            Some(date) => Target::Day(date),
+            None => Target::Window {
+                start_utc: self.window.start_utc,
+                end_utc: self.window.end_utc,
+            },
+        }
     }
 
     pub(super) fn read_spec(&self) -> ReadSpec {

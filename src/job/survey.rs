@@ -40,7 +40,7 @@ pub(super) fn survey(
     let mut listed = Listed::default();
     progress.phase(Phase::Listing, 0, 0);
     let all: Vec<Hour> = hours.iter().collect();
-    listed.add(store, &all, &|found| progress.listed(found as u64))?;
+    listed.add(store, &all, &|found| progress.found(found as u64))?;
     let mut edges = Edges { rowless: Gathered::default(), settled: HashSet::new() };
     let mut look = |hour: Hour, listed: &Listed| {
         edges.hold_rows(spec, store, listed, hour, findings, progress, interrupted)

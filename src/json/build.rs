@@ -222,6 +222,7 @@ impl Builder {
         Column {
             path: node.path.clone(),
             kinds: self.kinds,
+            column_type: self.written_as,
             values: self.values,
             valid: self.valid,
         }

@@ -1,6 +1,6 @@
 //! Columns: what the reader writes values into, and what later stages read.
 
-use crate::schema::{Kinds, Path};
+use crate::schema::{ColumnType, Kinds, Path};
 
 /// A growable bitmap, least significant bit first.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
@@ -132,6 +132,9 @@ pub struct Column {
     pub path: Path,
     /// What was seen in this frame's rows.
     pub kinds: Kinds,
+    /// How the values are written: wide enough for `kinds`, and maybe wider. JSON columns are
+    /// texts too, but every one is a JSON value with its quotes.
+    pub column_type: ColumnType,
     pub values: Values,
     /// `None`: every row has a value (or, for [`Values::Null`], none has).
     pub valid: Option<Bits>,

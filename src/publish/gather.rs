@@ -88,7 +88,7 @@ pub fn pieces<'a>(
             }
             RecordColumn::Field(spec) => match find(slice, spec, &mut guess) {
                 None => (Data::Nulls, None),
-                Some(found) => (cast(slice, found, spec.column_type)?, found.valid.as_ref()),
+                Some(found) => (cast(rows.clone(), found, spec.column_type)?, found.valid.as_ref()),
             },
         };
         let made_here = matches!(&data, Data::Int(Cow::Owned(_)))
@@ -121,9 +121,7 @@ fn find<'a>(slice: &'a Slice, spec: &ColumnSpec, guess: &mut usize) -> Option<&'
 }
 
 /// Whether the column can be published as `to` without reading its object again.
-///
-/// `holds_json`: the reader was told to keep this column as JSON text.
-pub fn can_cast(from: &Column, holds_json: bool, to: ColumnType) -> bool {
+pub fn can_cast(from: &Column, to: ColumnType) -> bool {
     let kinds = from.kinds;
     let exact_digits = !kinds.contains(Kinds::NEG_ZERO);
     match (&from.values, to) {
@@ -134,8 +132,7 @@ pub fn can_cast(from: &Column, holds_json: bool, to: ColumnType) -> bool {
         (Values::Int(_), ColumnType::Float) => exact_digits && !kinds.contains(Kinds::BIG_INT),
         (Values::Int(_), ColumnType::Text | ColumnType::Json) => exact_digits,
         (Values::Float(_), ColumnType::Float) => true,
-        (Values::Text(_), ColumnType::Text) => !is_json(from, holds_json),
-        (Values::Text(_), ColumnType::Json) => is_json(from, holds_json),
+        (Values::Text(_), ColumnType::Text | ColumnType::Json) => from.column_type == to,
         (Values::List { items, .. }, ColumnType::List(scalar)) => matches!(
             (&*items.values, scalar),
             (Values::Null, _)
@@ -148,15 +145,10 @@ pub fn can_cast(from: &Column, holds_json: bool, to: ColumnType) -> bool {
     }
 }
 
-fn is_json(column: &Column, holds_json: bool) -> bool {
-    holds_json || column.kinds.column_type() == ColumnType::Json
-}
-
-fn cast<'a>(slice: &Slice, from: &'a Column, to: ColumnType) -> Result<Data<'a>, NotCastable> {
-    if !can_cast(from, slice.holds_json(&from.path), to) {
+fn cast<'a>(rows: Range<usize>, from: &'a Column, to: ColumnType) -> Result<Data<'a>, NotCastable> {
+    if !can_cast(from, to) {
         return Err(NotCastable);
     }
-    let rows = slice.rows.clone();
     let as_text = matches!(to, ColumnType::Text | ColumnType::Json);
     Ok(match &from.values {
         Values::Null => Data::Nulls,
@@ -235,7 +227,7 @@ pub fn list_levels(pieces: &[Piece]) -> Levels {
 }
 
 fn is_item(items: &Items, at: usize) -> bool {
-    !matches!(*items.values, Values::Null) && items.valid.as_ref().is_none_or(|bits| bits.get(at))
+    !matches!(*items.values, Values::Null) && items.valid.get(at)
 }
 
 impl<'a> Piece<'a> {

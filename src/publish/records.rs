@@ -18,7 +18,7 @@ use super::error::PublishError;
 use super::footer::{ChunkMeta, DiskColumn, DiskType, MAGIC, PlacedChunk, PlacedGroup, footer};
 use super::gather::{self, Levels};
 use crate::json::{Column, Frame};
-use crate::schema::{ColumnSpec, ColumnType, Path, Scalar};
+use crate::schema::{ColumnSpec, ColumnType, Kinds, Path, Scalar};
 
 /// Rows of every row group of a `records` file but the last.
 pub const ROWS_PER_ROW_GROUP: usize = 131_072;
@@ -30,24 +30,23 @@ pub struct Slice {
     pub rows: Range<usize>,
     /// The object's key, for `object_key`.
     pub key: Arc<str>,
-    /// Columns that the reader was told to keep as JSON text; a frame does not say so itself.
-    pub json: Arc<[Path]>,
 }
 
 impl Slice {
-    /// Whether the frame holds this column as JSON text because the reader was told to.
-    pub fn holds_json(&self, path: &Path) -> bool {
-        self.json.contains(path)
-    }
-
     /// Whether every column can be published in its wanted type without reading the object again.
     pub fn can_cast(&self, columns: &[ColumnSpec]) -> bool {
-        self.frame.columns.iter().all(|from: &Column| {
+        let Frame { columns: held, seen, .. } = &*self.frame;
+        let castable = |from: &Column| {
             let wanted = columns.iter().find(|column| column.path == from.path);
-            wanted.is_none_or(|wanted| {
-                gather::can_cast(from, self.holds_json(&from.path), wanted.column_type)
-            })
-        })
+            wanted.is_none_or(|wanted| gather::can_cast(from, wanted.column_type))
+        };
+        // An object that was flattened here and is one JSON value in the day has no column.
+        let flattened = |(path, kinds): &(Path, Kinds)| {
+            *kinds == Kinds::OBJECT
+                && columns.iter().any(|column| column.path == *path)
+                && !held.iter().any(|column| column.path == *path)
+        };
+        held.iter().all(castable) && !seen.iter().any(flattened)
     }
 }
 
@@ -398,6 +397,10 @@ fn plan<'a>(group: &WrittenGroup, columns: &'a [ColumnSpec], provenance: bool) -
             .iter()
             .position(|known| known.path == column.path);
         plan.push(match before {
+            // Flattened in this row group, and one JSON value in the day.
+            None if group.columns.iter().any(|known| known.path.is_below(&column.path)) => {
+                Part::Rebuild(column)
+            }
             None => Part::Nulls(column.column_type),
             Some(at) if group.chunks[own + at].meta.null_rows == group.rows => {
                 Part::Nulls(column.column_type)

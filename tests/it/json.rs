@@ -89,6 +89,7 @@ fn cell(column: &Column, row: usize, as_type: ColumnType) -> Option<String> {
                     let item = Column {
                         path: column.path.clone(),
                         kinds: Kinds::NONE,
+                        column_type: as_type,
                         values: (*items.values).clone(),
                         valid: Some(items.valid.clone()),
                     };

@@ -1,0 +1,345 @@
+//! One window's job, from the zone to the published day: the file to read first.
+//!
+//! ```text
+//! day, zone ─ window ─▶ hours ─ layout ─▶ prefixes ─ store ─▶ objects ─ codec ─▶ bytes
+//!   ─ json ─▶ columns ─ time ─▶ rows of the day ─ aggregate ─▶ partials ─ publish ─▶ outputs
+//! ```
+//!
+//! `survey` lists, `gather` reads on all threads (`read` is one object, `rows` the records
+//! file), `account` keeps the books. Only this room knows all the others.
+
+mod account;
+mod gather;
+mod listing;
+mod print;
+mod read;
+mod rows;
+mod schema;
+mod spec;
+mod survey;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use chrono::SecondsFormat;
+
+use crate::aggregate::{AggregateError, MetricNote, Tables};
+use crate::chart::{self, ChartError, ChartSpec};
+use crate::layout;
+use crate::progress::{Phase, Progress};
+use crate::publish::{
+    Item, Manifest, OutFolder, PublishError, QuarantineRow, RunNote, Stage, State, Step, Target,
+    quarantine_table, write_table,
+};
+use crate::store::{Store, StoreError};
+use crate::window::Hour;
+
+pub use listing::{Excluded, Failure, ListedPrefix};
+pub use print::{PrintError, Printing, print_days, print_key};
+pub use read::Finding;
+pub use schema::{DaySchema, schema_of};
+pub use spec::{Export, JobSpec};
+
+use gather::{Gathered, Piece, Run, gather};
+use listing::{Listed, nearest_hours};
+use survey::{Survey, survey};
+
+/// Why a job did not end with a published day.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Aggregate(#[from] AggregateError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error(transparent)]
+    Chart(#[from] ChartError),
+    #[error("{key} is not what it was when it was first read in this run; run again")]
+    NotTheSame { key: String },
+    #[error("interrupted")]
+    Interrupted,
+    /// Not for users: rows that were handed on must be taken back.
+    #[error("{key} has to be read in another way")]
+    StartOver { key: String, finding: Finding },
+}
+
+/// A job that came to its end.
+#[derive(Debug)]
+pub struct Outcome {
+    pub manifest: Manifest,
+    /// What the manifest does not say: places of quarantine, hours without objects.
+    pub details: Details,
+    /// Why nothing was published, where nothing was.
+    pub withheld: Option<String>,
+}
+
+/// What a person wants to know beside the manifest.
+#[derive(Debug, Default)]
+pub struct Details {
+    /// (reason, places as `key:offset`), the first few of each reason.
+    pub places: Vec<(String, Vec<String>)>,
+    pub empty_hours: Vec<Hour>,
+    /// Hours before and behind the window that hold objects, where the window has none.
+    pub nearest: Option<(Option<Hour>, Option<Hour>)>,
+}
+
+/// Reads a window's objects and publishes it.
+///
+/// # Errors
+/// Nothing is published then, and what was published before is as it was.
+pub fn fetch(
+    spec: &JobSpec,
+    source: &str,
+    store: &Store,
+    out: &OutFolder,
+    progress: &Progress,
+    interrupted: &AtomicBool,
+) -> Result<Outcome, JobError> {
+    let started = Instant::now();
+    let target = spec.target();
+    let mut findings = HashMap::new();
+    let mut survey = survey(spec, store, &mut findings, progress, interrupted)?;
+    let mut stage = out.stage(target.clone())?;
+    let bytes = survey.objects.iter().map(|object| object.bytes).sum();
+    let mut made = learning(&mut findings, |findings| {
+        progress.phase(Phase::Reading, survey.objects.len() as u64, bytes);
+        let run = Run::new(spec, store, survey.objects.clone(), findings, progress);
+        read_window(spec, run, &stage, interrupted)
+    })?;
+    made.gathered.join_rowless(std::mem::take(&mut survey.rowless));
+
+    progress.phase(Phase::Writing, 0, 0);
+    let metrics = made.tables.as_ref().map_or(&[][..], |tables| &tables.metrics);
+    let columns = made.gathered.schema.columns(&spec.pins);
+    let mut manifest = account::manifest(
+        spec,
+        source,
+        &survey,
+        &made.gathered,
+        &columns,
+        &made.nulls,
+        metrics,
+    );
+    let details = details(spec, store, &survey, &made.gathered)?;
+    if let Some(why) = withheld(spec, out, &target, &manifest)? {
+        return Ok(Outcome { manifest, details, withheld: Some(why) });
+    }
+    write_outputs(spec, &mut stage, &made, &manifest, &details)?;
+    manifest.run = RunNote {
+        rawcat: env!("CARGO_PKG_VERSION").to_string(),
+        started_utc: spec.now_utc.to_rfc3339_opts(SecondsFormat::Millis, true),
+        duration_ms: started.elapsed().as_millis() as u64,
+        jobs: spec.jobs as u64,
+    };
+    stage.publish(&mut manifest)?;
+    Ok(Outcome { manifest, details, withheld: None })
+}
+
+/// What reading made.
+struct Made {
+    gathered: Gathered,
+    tables: Option<Tables>,
+    /// Null rows of each column, where records were written.
+    nulls: Vec<u64>,
+    records_written: bool,
+}
+
+/// Reads all objects; `records` lies in the stage behind this.
+fn read_window(
+    spec: &JobSpec,
+    mut run: Run<'_>,
+    stage: &Stage<'_>,
+    interrupted: &AtomicBool,
+) -> Result<Made, JobError> {
+    if spec.export.records {
+        run = run.write_records(&stage.path(&Item::Records)?)?;
+    }
+    let mut gathered = gather(&run, interrupted)?;
+    let columns = gathered.schema.columns(&spec.pins);
+    let records = run.finish_records(&columns)?;
+    let tables = match (gathered.partial.take(), &run.aggregates) {
+        (Some(partial), Some(aggregates)) => Some(partial.finish(aggregates, &columns)?),
+        _ => None,
+    };
+    let records_written = records.is_some();
+    let nulls = records.map(|file| file.nulls).unwrap_or_default();
+    Ok(Made { gathered, tables, nulls, records_written })
+}
+
+/// Why this result must not be published, if so: objects or prefixes failed, and a day is there.
+fn withheld(
+    spec: &JobSpec,
+    out: &OutFolder,
+    target: &Target,
+    manifest: &Manifest,
+) -> Result<Option<String>, JobError> {
+    let failed = !manifest.objects.failed.is_empty()
+        || manifest.listing.prefixes.iter().any(|prefix| prefix.error.is_some());
+    if !failed || spec.accept_incomplete || out.manifest(target)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(
+        "this run is incomplete and the day is published already: it is left as it was; run \
+         again, or give --accept-incomplete to replace it"
+            .to_string(),
+    ))
+}
+
+/// Writes everything but `records` into the stage.
+fn write_outputs(
+    spec: &JobSpec,
+    stage: &mut Stage<'_>,
+    made: &Made,
+    manifest: &Manifest,
+    details: &Details,
+) -> Result<(), JobError> {
+    if made.records_written {
+        stage.add(&Item::Records, Some(manifest.records.day));
+    }
+    if let Some(tables) = &made.tables {
+        let buckets = Item::Buckets(Step::new(spec.every.num_microseconds().unwrap_or(i64::MAX)));
+        if spec.export.aggregates {
+            for (item, table) in [(Item::Daily, &tables.daily), (buckets, &tables.buckets)] {
+                write_table(&stage.path(&item)?, table)?;
+                stage.add(&item, Some(table.height() as u64));
+            }
+        }
+        if spec.export.chart {
+            let picture = chart::draw(&chart_spec(spec, manifest, details, &tables.metrics), &tables.buckets)?;
+            for (item, bytes) in
+                [(Item::ChartSvg, picture.svg.as_bytes()), (Item::ChartPng, &picture.png)]
+            {
+                let path = stage.path(&item)?;
+                std::fs::write(&path, bytes).map_err(PublishError::file("write", &path))?;
+                stage.add(&item, None);
+            }
+        }
+    }
+    if !made.gathered.lost.is_empty() {
+        let rows = made.gathered.lost.iter().map(|(key, etag, lost)| QuarantineRow {
+            key: key.clone(),
+            etag: etag.clone(),
+            offset: lost.offset,
+            bytes_len: lost.len,
+            reason: lost.reason.clone(),
+            bytes: lost.bytes.clone(),
+        });
+        let table = quarantine_table(rows.collect());
+        write_table(&stage.path(&Item::Quarantine)?, &table)?;
+        stage.add(&Item::Quarantine, Some(table.height() as u64));
+    }
+    Ok(())
+}
+
+/// What the picture of a window shows.
+fn chart_spec(
+    spec: &JobSpec,
+    manifest: &Manifest,
+    details: &Details,
+    metrics: &[MetricNote],
+) -> ChartSpec {
+    let window = &spec.window;
+    let mut chart = ChartSpec::new(window.start_us(), window.end_us(), window.tz);
+    chart.date = window.date;
+    chart.label = window.date.map_or_else(|| window.describe(), |date| date.to_string());
+    chart.every_us = spec.every.num_microseconds().unwrap_or(i64::MAX);
+    chart.by = spec.by.clone();
+    chart.metrics = metrics.iter().map(|metric| metric.name.clone()).collect();
+    chart.max_panels = spec.panels;
+    chart.verdict = verdict_text(manifest);
+    let hours = details.empty_hours.iter();
+    chart.empty_hours_us = hours.map(|hour| hour.start().timestamp_micros()).collect();
+    chart.source = manifest.source.clone();
+    (chart.width_px, chart.height_px) = spec.picture;
+    chart
+}
+
+/// `final`, or `provisional: why`.
+pub fn verdict_text(manifest: &Manifest) -> String {
+    match manifest.verdict.state {
+        State::Final => "final".to_string(),
+        State::Provisional => format!("provisional: {}", manifest.verdict.reasons.join(", ")),
+    }
+}
+
+fn details(
+    spec: &JobSpec,
+    store: &Store,
+    survey: &Survey,
+    gathered: &Gathered,
+) -> Result<Details, JobError> {
+    const PLACES: usize = 3;
+    let mut places: Vec<(String, Vec<String>)> = Vec::new();
+    for (key, _, lost) in &gathered.lost {
+        let place = format!("{}:{}", layout::escape_control(key), lost.offset);
+        match places.iter_mut().find(|(reason, _)| *reason == lost.reason) {
+            Some((_, known)) if known.len() >= PLACES => {}
+            Some((_, known)) => known.push(place),
+            None => places.push((lost.reason.clone(), vec![place])),
+        }
+    }
+    let nothing = survey.listed.objects.is_empty() && survey.listed.failed_prefixes().next().is_none();
+    let nearest = match nothing {
+        true => Some(nearest_hours(store, survey.hours.first)?),
+        false => None,
+    };
+    Ok(Details { places, empty_hours: account::empty_hours(spec, survey), nearest })
+}
+
+/// What `fetch` would do: its first listing, before anything is downloaded.
+#[derive(Debug)]
+pub struct Plan {
+    /// The hours that `--max-late` allows at most.
+    pub hours_at_most: crate::window::HourRange,
+    pub hours: crate::window::HourRange,
+    pub prefixes: Vec<ListedPrefix>,
+    pub objects: Vec<crate::store::ObjectMeta>,
+    pub excluded: Vec<(String, Excluded)>,
+    pub bytes: u64,
+    /// Requests of the listing, and one for each object.
+    pub requests: u64,
+    pub nearest: Option<(Option<Hour>, Option<Hour>)>,
+}
+
+/// Lists a window's hours as `fetch` does at first.
+pub fn plan(spec: &JobSpec, store: &Store, progress: &Progress) -> Result<Plan, JobError> {
+    let hours = spec.window.hours(spec.look_back, spec.look_ahead);
+    let mut listed = Listed::default();
+    progress.phase(Phase::Listing, 0, 0);
+    let all: Vec<Hour> = hours.iter().collect();
+    listed.add(store, &all, &|found| progress.found(found as u64))?;
+    let nearest = match listed.objects.is_empty() {
+        true => Some(nearest_hours(store, hours.first)?),
+        false => None,
+    };
+    Ok(Plan {
+        hours_at_most: spec.hours_at_most(),
+        hours,
+        bytes: listed.bytes(),
+        requests: listed.requests + listed.objects.len() as u64,
+        excluded: listed.excluded.into_iter().map(|(why, what)| (why.to_string(), what)).collect(),
+        prefixes: listed.prefixes,
+        objects: listed.objects,
+        nearest,
+    })
+}
+
+/// Attempts the same until no attempt learns anything more about an object.
+fn learning<T>(
+    findings: &mut HashMap<String, Finding>,
+    mut attempt: impl FnMut(&HashMap<String, Finding>) -> Result<T, JobError>,
+) -> Result<T, JobError> {
+    loop {
+        match attempt(findings) {
+            Err(JobError::StartOver { key, finding }) => {
+                // An object that contradicts a finding is not the same any more.
+                if findings.insert(key.clone(), finding).is_some() {
+                    return Err(JobError::NotTheSame { key });
+                }
+            }
+            outcome => return outcome,
+        }
+    }
+}
