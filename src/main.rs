@@ -45,10 +45,7 @@ fn unwired(command: &str) -> Result<ExitCode, Error> {
 
 fn to_stdout(text: &[u8]) -> Result<ExitCode, Error> {
     let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(text)
-        .and_then(|()| stdout.flush())
-        .map_err(Error::stdout)?;
+    stdout.write_all(text).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
     Ok(ExitCode::Complete)
 }
 

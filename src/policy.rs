@@ -46,12 +46,7 @@ pub fn policy(config: &PolicyConfig) -> Option<String> {
     if let SourceUrl::S3 { bucket, prefix } = &config.source {
         let arn = arn(config.partition, bucket);
         statement.push(list("ListRawObjects", &arn, prefix));
-        statement.push(objects(
-            "ReadRawObjects",
-            &arn,
-            prefix,
-            vec!["s3:GetObject"],
-        ));
+        statement.push(objects("ReadRawObjects", &arn, prefix, vec!["s3:GetObject"]));
     }
     if let SourceUrl::S3 { bucket, prefix } = &config.out {
         let arn = arn(config.partition, bucket);
@@ -62,20 +57,13 @@ pub fn policy(config: &PolicyConfig) -> Option<String> {
     if statement.is_empty() {
         return None;
     }
-    let policy = Policy {
-        version: "2012-10-17",
-        statement,
-    };
+    let policy = Policy { version: "2012-10-17", statement };
     Some(serde_json::to_string_pretty(&policy).expect("texts and lists become JSON"))
 }
 
 fn list(sid: &'static str, bucket_arn: &str, prefix: &str) -> Statement {
     // `*` stands for nothing too: the prefix itself is included.
-    let condition = Condition {
-        string_like: PrefixIs {
-            prefix: format!("{}*", literal(prefix)),
-        },
-    };
+    let condition = Condition { string_like: PrefixIs { prefix: format!("{}*", literal(prefix)) } };
     Statement {
         sid,
         effect: "Allow",
@@ -93,28 +81,16 @@ fn objects(
     action: Vec<&'static str>,
 ) -> Statement {
     // Objects of an access point are named below its `object/`.
-    let object = if bucket_arn.contains(":accesspoint/") {
-        "/object/"
-    } else {
-        "/"
-    };
+    let object = if bucket_arn.contains(":accesspoint/") { "/object/" } else { "/" };
     let resource = format!("{bucket_arn}{object}{}*", literal(prefix));
-    Statement {
-        sid,
-        effect: "Allow",
-        action,
-        resource,
-        condition: None,
-    }
+    Statement { sid, effect: "Allow", action, resource, condition: None }
 }
 
 fn arn(partition: Partition, bucket: &str) -> String {
     if bucket.starts_with("arn:") {
         return bucket.to_string();
     }
-    let value = partition
-        .to_possible_value()
-        .expect("no partition is hidden");
+    let value = partition.to_possible_value().expect("no partition is hidden");
     format!("arn:{}:s3:::{bucket}", value.get_name())
 }
 
@@ -170,9 +146,7 @@ mod tests {
         let statements = policy["Statement"].as_array().unwrap();
         assert_eq!(statements.len(), 4);
         assert_eq!(statements[3]["Resource"], "arn:aws-cn:s3:::lake/days/*");
-        let writing = statements
-            .iter()
-            .filter(|s| s["Action"].to_string().contains("Put"));
+        let writing = statements.iter().filter(|s| s["Action"].to_string().contains("Put"));
         assert_eq!(writing.count(), 1);
     }
 
@@ -192,9 +166,6 @@ mod tests {
 
     #[test]
     fn folders_need_no_permission() {
-        assert_eq!(
-            policy_of("sample_data/rawdata/", "out", Partition::Aws),
-            None
-        );
+        assert_eq!(policy_of("sample_data/rawdata/", "out", Partition::Aws), None);
     }
 }

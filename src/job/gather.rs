@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::listing::Failure;
 use super::read::{Lost, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec, Finding};
 use super::rows::{Records, RowGroups};
+use super::schema::Fills;
 use super::{JobError, JobSpec};
 use crate::aggregate::{AggregateSpec, Partial};
 use crate::engine::{Emitter, Engine, Stopped};
@@ -34,6 +35,7 @@ pub(super) struct Run<'a> {
     replaced: Mutex<HashMap<usize, ObjectMeta>>,
     /// Rows are only counted, and objects that have some, or fail, are left for another run.
     is_survey: bool,
+    counts_fills: bool,
     pub progress: &'a Progress,
 }
 
@@ -41,7 +43,7 @@ pub(super) struct Run<'a> {
 pub(super) enum Piece {
     Rows(Frame),
     /// The paths of rows that no records file wants.
-    Seen(Vec<(Path, Kinds)>),
+    Seen(Vec<(Path, Kinds)>, Option<Fills>),
     Done(Result<ObjectOutcome, Failure>),
 }
 
@@ -60,6 +62,7 @@ pub(super) struct Gathered {
     /// Rows of the day that each object gave, by its place among the objects; `None` where it
     /// failed.
     pub rows: Vec<Option<u64>>,
+    pub fills: Fills,
 }
 
 impl Gathered {
@@ -181,7 +184,7 @@ fn work<'a>(
                 let (content, _permit) = body.into_parts();
                 let Worker { reader, partial } = worker;
                 let mut give = |frame: Frame| give(run, partial.as_mut(), emitter, frame);
-                match reader.read(object, content, finding, &mut give) {
+                match reader.read(object, content, finding, &mut |_| (), &mut give) {
                     Ok(outcome) => Ok(outcome),
                     Err(ReadFailure::Store(error)) => Err(Failure::from(&error)),
                     Err(ReadFailure::Taker(Some(error))) => return Err(error),
@@ -212,7 +215,10 @@ fn give<'a>(
     }
     let piece = match run.records {
         Some(_) => Piece::Rows(frame),
-        None => Piece::Seen(frame.seen),
+        None => {
+            let fills = run.counts_fills.then(|| Fills::of(&frame));
+            Piece::Seen(frame.seen, fills)
+        }
     };
     match emitter.emit(piece) {
         Ok(Ok(())) => Ok(()),
@@ -235,7 +241,12 @@ fn take<'a>(
             see(&mut gathered.schema, &frame.seen);
             rows.take(run, engine, &gathered.schema, object, frame);
         }
-        Piece::Seen(seen) => see(&mut gathered.schema, &seen),
+        Piece::Seen(seen, fills) => {
+            see(&mut gathered.schema, &seen);
+            if let Some(fills) = fills {
+                gathered.fills.join(fills);
+            }
+        }
         Piece::Done(outcome) => {
             let kept = outcome.as_ref().ok().map(|outcome| outcome.tally.kept);
             gathered.rows.push(kept);
@@ -274,6 +285,7 @@ impl<'a> Run<'a> {
             findings,
             records: None,
             is_survey: false,
+            counts_fills: false,
             replaced: Mutex::default(),
             progress,
         }
@@ -285,6 +297,15 @@ impl<'a> Run<'a> {
         self.is_survey = true;
         self.aggregates = None;
         self.read_spec.json.projection = Projection::Named(Vec::new());
+        self.read_spec.json.by.clear();
+        self
+    }
+
+    /// Nothing is aggregated; how full each column is is counted.
+    pub fn count_fills(mut self) -> Self {
+        self.counts_fills = true;
+        self.aggregates = None;
+        self.read_spec.json.projection = Projection::All;
         self.read_spec.json.by.clear();
         self
     }

@@ -5,22 +5,24 @@ use std::collections::HashMap;
 use chrono_tz::Tz;
 
 use crate::codec::{DecodeError, DecodeLimits, Decoder, Input, Step};
-use crate::json::{Fate, Frame, Options, Quarantined, Reader, Reason, Tally, TimeFields, TimeText};
+use crate::json::{SOURCES, Fate, Frame, Options, Quarantined, Reader, Reason, Tally, Record, TimeText};
 use crate::layout::parse_key;
 use crate::schema::{ColumnSpec, Path};
 use crate::store::{Content, ObjectMeta, StoreError};
 use crate::time::{Event, ObjectTime, TimeProblem, TimeRule, TimeSource, TimeValue, read_time};
 
+const _: () = assert!(crate::time::TIME_FIELDS.len() <= SOURCE_NAME, "each field has its count");
+
 /// Index of [`TimeSource::ObjectName`] in [`Tally::sources`]; fields are counted by rank below.
-pub const SOURCE_NAME: usize = 30;
+pub const SOURCE_NAME: usize = SOURCES - 2;
 /// Index of [`TimeSource::PrefixHour`] in [`Tally::sources`].
-pub const SOURCE_HOUR: usize = 31;
+pub const SOURCE_HOUR: usize = SOURCES - 1;
 
 /// What to read of each object, and which records belong to the day.
 #[derive(Clone, Debug)]
 pub struct ReadSpec {
-    pub start_us: i64,
-    pub end_us: i64,
+    /// The half-open window, µs UTC; `None` takes every record and asks for no time.
+    pub window: Option<(i64, i64)>,
     pub rule: TimeRule,
     pub json: Options,
     pub decode: DecodeLimits,
@@ -34,6 +36,15 @@ pub enum Finding {
     StopAfter { good_bytes: u64, loss: String },
     /// The object can't be got.
     Failed { kind: &'static str, reason: String },
+}
+
+impl Finding {
+    pub fn into_failure(self) -> super::Failure {
+        match self {
+            Finding::StopAfter { loss, .. } => super::Failure { kind: "damaged", reason: loss },
+            Finding::Failed { kind, reason } => super::Failure { kind, reason },
+        }
+    }
 }
 
 /// Bytes of an object that gave no record.
@@ -85,12 +96,14 @@ impl ObjectReader {
         self.reader.expect(columns);
     }
 
-    /// Reads one object. Every frame with rows goes to `take`.
+    /// Reads one object. Every frame with rows goes to `take`, and every record of the window as
+    /// it stands to `see`; the latter twice, maybe, where columns are asked for.
     pub fn read<E>(
         &mut self,
         object: &ObjectMeta,
         content: Content,
         finding: Option<&Finding>,
+        see: &mut impl FnMut(&[u8]),
         take: &mut impl FnMut(Frame) -> Result<(), E>,
     ) -> Result<ObjectOutcome, ReadFailure<E>> {
         let mut limits = self.spec.decode;
@@ -100,9 +113,18 @@ impl ObjectReader {
         }
         let mut decoder = Decoder::new(input(content), limits);
         let object_time = ObjectTime::of_key(&parse_key(&object.key));
-        let window = (self.spec.start_us, self.spec.end_us);
+        let window = self.spec.window;
         let rule = self.spec.rule.clone();
-        let mut fate = |times: &mut TimeFields<'_>| fate_of(times, &rule, object_time, window);
+        let mut fate = |record: &mut Record<'_>| {
+            let fate = match window {
+                Some(window) => fate_of(record, &rule, object_time, window),
+                None => Fate::Keep { ts_utc: 0, source: SOURCE_NAME as u8, clamped: false },
+            };
+            if let Fate::Keep { .. } = fate {
+                see(record.source);
+            }
+            fate
+        };
         let mut given = false;
         let mut loss = None;
         self.reader.begin_object();
@@ -205,13 +227,13 @@ fn input(content: Content) -> Input {
 /// Where a record belongs, by its time fields, else by its object's time.
 #[inline]
 fn fate_of(
-    times: &mut TimeFields<'_>,
+    record: &mut Record<'_>,
     rule: &TimeRule,
     object_time: Option<ObjectTime>,
     (start_us, end_us): (i64, i64),
 ) -> Fate {
     let mut unreadable = false;
-    let found = times.find(|rank, text| {
+    let found = record.find(|rank, text| {
         let value = match text {
             TimeText::Text(text) => TimeValue::Text(text),
             TimeText::Number(literal) => TimeValue::Number(literal),

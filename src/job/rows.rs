@@ -248,7 +248,7 @@ fn read_parts(
             Ok(())
         };
         reader
-            .read(&object, content, run.findings.get(&object.key), &mut take)
+            .read(&object, content, run.findings.get(&object.key), &mut |_| (), &mut take)
             .map_err(|failure| again_failed(&object, failure))?;
     }
     Ok(group)

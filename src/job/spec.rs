@@ -73,8 +73,7 @@ impl JobSpec {
 
     pub(super) fn read_spec(&self) -> ReadSpec {
         ReadSpec {
-            start_us: self.window.start_us(),
-            end_us: self.window.end_us(),
+            window: Some((self.window.start_us(), self.window.end_us())),
             rule: self.rule.clone(),
             json: Options {
                 projection: self.projection(),

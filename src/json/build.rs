@@ -20,10 +20,8 @@ pub(super) enum SlotKind {
     Text,
     EscapedText,
     List,
-    /// An object whose members have slots of their own, up to the tape index `last`.
+    /// An object, whose members have slots of their own up to the tape index `last`.
     Object,
-    /// An object that is one JSON value.
-    Whole,
     /// Overruled by a later member of the same key.
     Dead,
 }
@@ -63,7 +61,7 @@ impl Slot {
             SlotKind::True | SlotKind::False => (Kinds::BOOL, None),
             SlotKind::Text | SlotKind::EscapedText => (Kinds::TEXT, None),
             SlotKind::List => (self.kinds, None),
-            SlotKind::Object | SlotKind::Whole => (Kinds::OBJECT, None),
+            SlotKind::Object => (Kinds::OBJECT, None),
             SlotKind::Integer => {
                 let literal = self.span(bytes);
                 let value = number::integer(literal);
@@ -125,13 +123,14 @@ impl Builder {
         if widened {
             self.kinds = self.kinds.union(kinds);
             node.kinds = node.kinds.union(kinds);
-            if node.kinds.contains(Kinds::OBJECT) && node.kinds != Kinds::OBJECT && !node.whole {
+            if node.column && node.holds_objects_and_more() && !node.whole {
                 node.whole = true;
                 self.void = true;
                 return Written::Widened;
             }
         }
-        if self.void || kinds.is_empty() || slot.kind == SlotKind::Object || !node.column {
+        let flattened = slot.kind == SlotKind::Object && !node.whole;
+        if self.void || kinds.is_empty() || flattened || !node.column {
             return Written::Yes;
         }
         if widened || self.written_as == ColumnType::Null {
@@ -314,7 +313,7 @@ fn pinned_number(slot: &Slot, bytes: &[u8]) -> Option<Literal> {
 pub(super) fn reads_as(slot: &Slot, bytes: &[u8], declared: ColumnType) -> bool {
     match (declared, slot.kind) {
         (_, SlotKind::Null | SlotKind::Dead) => true,
-        (ColumnType::Text, SlotKind::List | SlotKind::Object | SlotKind::Whole) => false,
+        (ColumnType::Text, SlotKind::List | SlotKind::Object) => false,
         (ColumnType::Text | ColumnType::Json, _) => true,
         (ColumnType::Bool, SlotKind::True | SlotKind::False) => true,
         (ColumnType::Bool, SlotKind::Text) => matches!(slot.span(bytes), b"true" | b"false"),

@@ -27,7 +27,7 @@ mod text;
 pub use frame::{Bits, Column, Frame, GroupKeys, Items, Texts, Values};
 pub use number::{Literal, read_number_text};
 pub use plan::Projection;
-pub use reader::{Chunk, Fate, Options, Quarantined, Reader, Tally, TimeFields, TimeText};
+pub use reader::{Chunk, Fate, Options, Quarantined, Reader, Record, SOURCES, Tally, TimeText};
 
 /// Why bytes were quarantined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]

@@ -61,7 +61,8 @@ pub(super) struct Node {
     /// Its values are written into a column.
     pub column: bool,
     pub pin: Option<ColumnType>,
-    /// An object here is one JSON value and not flattened.
+    /// An object here is written as one JSON value. Its members are noted all the same, since
+    /// one may be the record's time; their columns are not published.
     pub whole: bool,
     /// What was seen here in rows of the day, by this reader or as it was told.
     pub kinds: Kinds,
@@ -147,6 +148,7 @@ impl Plan {
             || self.projection.leads_to_wanted(&node.path);
         if node.pin.is_some() {
             self.pinned.push(id);
+            node.whole = node.pin == Some(ColumnType::Json);
         }
         for &rank in &times {
             let rank = rank as u16;
@@ -202,6 +204,11 @@ impl Node {
             builder: NONE,
             frame: 0,
         }
+    }
+
+    /// True where objects disagree with something else.
+    pub fn holds_objects_and_more(&self) -> bool {
+        self.kinds.contains(Kinds::OBJECT) && self.kinds != Kinds::OBJECT
     }
 
     /// The type that values are written as, when `kinds` have been seen.

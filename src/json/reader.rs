@@ -22,7 +22,10 @@ pub struct Options {
     pub max_record_bytes: usize,
 }
 
-/// What becomes of a good record. `source` (below 32) says where its time came from and is
+/// How many sources of event times are told apart.
+pub const SOURCES: usize = 96;
+
+/// What becomes of a good record. `source` (below [`SOURCES`]) says where its time came from and is
 /// counted for rows of the day.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
@@ -46,8 +49,12 @@ pub enum TimeText<'a> {
     Other,
 }
 
-/// The time fields of one record.
-pub struct TimeFields<'a> {
+/// A good record, while its fate is decided.
+pub struct Record<'a> {
+    /// Its first byte's offset in the decoded object.
+    pub offset: u64,
+    /// Its bytes, from brace to brace.
+    pub source: &'a [u8],
     plan: &'a Plan,
     tape: &'a [Slot],
     bytes: &'a [u8],
@@ -55,7 +62,7 @@ pub struct TimeFields<'a> {
     scratch: &'a mut Vec<u8>,
 }
 
-impl TimeFields<'_> {
+impl Record<'_> {
     /// Gives the record's time fields to `reads`, best rank first, until one reads.
     #[inline]
     pub fn find<T>(
@@ -120,7 +127,7 @@ impl Quarantined {
 
 /// The counts of a chunk. `bytes` = `record_bytes` + `separator_bytes` + `quarantined_bytes`
 /// over an object.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tally {
     pub kept: u64,
     pub before: u64,
@@ -129,8 +136,23 @@ pub struct Tally {
     pub separator_bytes: u64,
     pub quarantined_bytes: u64,
     /// Kept records by the source of their time.
-    pub sources: [u64; 32],
+    pub sources: [u64; SOURCES],
     pub clamped: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Tally {
+            kept: 0,
+            before: 0,
+            after: 0,
+            record_bytes: 0,
+            separator_bytes: 0,
+            quarantined_bytes: 0,
+            sources: [0; SOURCES],
+            clamped: 0,
+        }
+    }
 }
 
 impl Tally {
@@ -238,12 +260,13 @@ impl Reader {
     }
 
     /// Reads a block: the bytes that the last call did not consume, and more. `last` says that
-    /// nothing follows; then everything is consumed. `fate` may be asked twice about a record.
+    /// nothing follows; then everything is consumed. `fate` may be asked twice about a record,
+    /// unless no columns are asked for.
     pub fn read(
         &mut self,
         bytes: &[u8],
         last: bool,
-        fate: &mut impl FnMut(&mut TimeFields<'_>) -> Fate,
+        fate: &mut impl FnMut(&mut Record<'_>) -> Fate,
     ) -> Chunk {
         assert!(
             u32::try_from(bytes.len()).is_ok(),
@@ -300,7 +323,7 @@ impl Reader {
     fn attempt(
         &mut self,
         block: &mut Block<'_>,
-        fate: &mut impl FnMut(&mut TimeFields<'_>) -> Fate,
+        fate: &mut impl FnMut(&mut Record<'_>) -> Fate,
     ) -> Written {
         let mut widened = Written::Yes;
         let mut at = 0;
@@ -405,7 +428,7 @@ impl Reader {
         &mut self,
         block: &mut Block<'_>,
         at: usize,
-        fate: &mut impl FnMut(&mut TimeFields<'_>) -> Fate,
+        fate: &mut impl FnMut(&mut Record<'_>) -> Fate,
         widened: &mut Written,
     ) -> Item {
         // The record is read as if the block ended where it becomes too large, so that the same
@@ -476,7 +499,7 @@ impl Reader {
             let Some(&byte) = bytes.get(at) else {
                 return Err(Fault::End);
             };
-            if byte == b'{' && !self.plan.nodes[child as usize].whole {
+            if byte == b'{' {
                 if self.open.len() + 1 >= MAX_DEPTH {
                     return Err(Fault::Bad(Reason::TooDeep));
                 }
@@ -609,16 +632,11 @@ impl Reader {
             b't' => (SlotKind::True, scan::literal(bytes, at, b"true")?),
             b'f' => (SlotKind::False, scan::literal(bytes, at, b"false")?),
             b'n' => (SlotKind::Null, scan::literal(bytes, at, b"null")?),
-            b'[' | b'{' => {
-                let inner = scan::container(bytes, at, self.open.len() + 1)?;
-                self.content = self.content.or(inner.content);
-                let kind = if byte == b'[' {
-                    SlotKind::List
-                } else {
-                    SlotKind::Whole
-                };
-                self.note(child, kind, at, inner.end, inner.kinds);
-                return Ok(inner.end);
+            b'[' => {
+                let list = scan::container(bytes, at, self.open.len() + 1)?;
+                self.content = self.content.or(list.content);
+                self.note(child, SlotKind::List, at, list.end, list.kinds);
+                return Ok(list.end);
             }
             _ => return Err(Fault::Bad(Reason::UnexpectedByte)),
         };
@@ -678,13 +696,15 @@ impl Reader {
         block: &mut Block<'_>,
         start: usize,
         end: usize,
-        fate: &mut impl FnMut(&mut TimeFields<'_>) -> Fate,
+        fate: &mut impl FnMut(&mut Record<'_>) -> Fate,
     ) -> Written {
         if let Some(reason) = self.flaw(block, start, end) {
             block.quarantine(self.position.base, start, end, reason);
             return Written::Yes;
         }
-        let mut times = TimeFields {
+        let mut record = Record {
+            offset: self.position.base + start as u64,
+            source: &block.bytes[start..end],
             plan: &self.plan,
             tape: &self.tape,
             bytes: block.bytes,
@@ -692,7 +712,7 @@ impl Reader {
             scratch: &mut self.scratch,
         };
         let tally = &mut block.chunk.tally;
-        match fate(&mut times) {
+        match fate(&mut record) {
             Fate::Reject(reason) => {
                 block.quarantine(self.position.base, start, end, reason);
                 return Written::Yes;

@@ -108,90 +108,28 @@ impl TimeRule {
 
     /// The event time of one record.
     ///
-    /// `candidates` are the record's values of [`TimeRule::fields`] with their ranks, the lowest
-    /// first. Fields that are absent, or neither text nor number, are left out. The first one that
-    /// reads as a time serves, and the object's time where none does. With an explicit field the
-    /// object's time serves only if `fallback_key` says so; otherwise its absence is the error.
+    /// `found` is the first of the fields that reads as a time ([`read_time`]), with its rank;
+    /// `unreadable` says that one was there, text or number, that does not. The object's time
+    /// serves where no field does; with an explicit field only if `fallback_key` says so.
     #[inline]
-    pub fn event<'a>(
+    pub fn event(
         &self,
-        candidates: impl IntoIterator<Item = (u16, TimeValue<'a>)>,
+        found: Option<(u16, Instant)>,
+        unreadable: bool,
         object: Option<ObjectTime>,
     ) -> Result<Event, TimeProblem> {
-        let mut problem = TimeProblem::FieldMissing;
-        for (rank, value) in candidates {
-            if let Some(Instant { us, leap_clamped }) = read_time(value, self.field_tz) {
-                return Ok(Event {
-                    us,
-                    source: TimeSource::Field(rank),
-                    leap_clamped,
-                });
-            }
-            problem = TimeProblem::FieldUnreadable;
+        if let Some((rank, Instant { us, leap_clamped })) = found {
+            return Ok(Event { us, source: TimeSource::Field(rank), leap_clamped });
         }
         let explicit = self.field.is_some();
         match object {
-            Some(ObjectTime { us, source }) if !explicit || self.fallback_key => Ok(Event {
-                us,
-                source,
-                leap_clamped: false,
-            }),
+            Some(ObjectTime { us, source }) if !explicit || self.fallback_key => {
+                Ok(Event { us, source, leap_clamped: false })
+            }
             None if !explicit => Err(TimeProblem::NoTime),
-            _ => Err(problem),
+            _ if unreadable => Err(TimeProblem::FieldUnreadable),
+            _ => Err(TimeProblem::FieldMissing),
         }
-    }
-}
-
-/// How many records each source served, for the manifest. Tallies add up in any order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TimeTally {
-    /// By rank; shorter than the list of fields where the last ones never served.
-    fields: Vec<u64>,
-    pub object_name: u64,
-    pub prefix_hour: u64,
-    pub leap_clamped: u64,
-}
-
-impl TimeTally {
-    #[inline]
-    pub fn count(&mut self, event: &Event) {
-        match event.source {
-            TimeSource::Field(rank) => *self.field_mut(rank.into()) += 1,
-            TimeSource::ObjectName => self.object_name += 1,
-            TimeSource::PrefixHour => self.prefix_hour += 1,
-        }
-        self.leap_clamped += u64::from(event.leap_clamped);
-    }
-
-    pub fn merge(&mut self, other: &TimeTally) {
-        for (rank, records) in other.fields.iter().enumerate() {
-            *self.field_mut(rank) += records;
-        }
-        self.object_name += other.object_name;
-        self.prefix_hour += other.prefix_hour;
-        self.leap_clamped += other.leap_clamped;
-    }
-
-    /// (rank, records) of the fields that served any.
-    pub fn fields(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
-        let served = self
-            .fields
-            .iter()
-            .enumerate()
-            .filter(|(_, records)| **records > 0);
-        served.map(|(rank, records)| (rank as u16, *records))
-    }
-
-    /// All records that have an event time.
-    pub fn records(&self) -> u64 {
-        self.fields.iter().sum::<u64>() + self.object_name + self.prefix_hour
-    }
-
-    fn field_mut(&mut self, rank: usize) -> &mut u64 {
-        if self.fields.len() <= rank {
-            self.fields.resize(rank + 1, 0);
-        }
-        &mut self.fields[rank]
     }
 }
 

@@ -308,6 +308,21 @@ fn object(key: &str) -> Option<ObjectTime> {
     ObjectTime::of_key(&parse_key(key))
 }
 
+/// The event of a record whose time fields are these, as the job finds it.
+fn event<'a>(
+    rule: &TimeRule,
+    candidates: impl IntoIterator<Item = (u16, TimeValue<'a>)>,
+    object: Option<ObjectTime>,
+) -> Result<Event, TimeProblem> {
+    let mut unreadable = false;
+    let found = candidates.into_iter().find_map(|(rank, value)| {
+        let instant = read_time(value, rule.field_tz);
+        unreadable |= instant.is_none();
+        instant.map(|instant| (rank, instant))
+    });
+    rule.event(found, unreadable, object)
+}
+
 const NAMED: &str = "2022/04/17/15/s-1-2022-04-17-15-00-03-0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9.gz";
 
 #[test]
@@ -319,7 +334,7 @@ fn the_first_field_that_reads_as_a_time_serves() {
         (5, TimeValue::Text("2016-12-31T23:59:60Z")),
         (9, TimeValue::Number("1650241234")),
     ];
-    let event = rule.event(candidates, object(NAMED)).unwrap();
+    let event = event(&rule, candidates, object(NAMED)).unwrap();
     assert_eq!(event.source, TimeSource::Field(5));
     assert_eq!(Some(event.us), us("2016-12-31T23:59:59.999999Z"));
     assert!(event.leap_clamped);
@@ -328,17 +343,16 @@ fn the_first_field_that_reads_as_a_time_serves() {
 #[test]
 fn a_record_without_a_time_takes_the_one_of_its_object() {
     let rule = TimeRule::default();
-    let named = rule
-        .event([(0, TimeValue::Text("soon"))], object(NAMED))
+    let named = event(&rule, [(0, TimeValue::Text("soon"))], object(NAMED))
         .unwrap();
     assert_eq!(named.source, TimeSource::ObjectName);
     assert_eq!(Some(named.us), us("2022-04-17T15:00:03Z"));
-    let by_hour = rule.event([], object("2022/04/17/15/data.json")).unwrap();
+    let by_hour = event(&rule, [], object("2022/04/17/15/data.json")).unwrap();
     assert_eq!(by_hour.source, TimeSource::PrefixHour);
     assert_eq!(Some(by_hour.us), us("2022-04-17T15:00:00Z"));
-    assert_eq!(rule.event([], None), Err(TimeProblem::NoTime));
+    assert_eq!(event(&rule, [], None), Err(TimeProblem::NoTime));
     assert_eq!(
-        rule.event([(0, TimeValue::Number("1"))], None),
+        event(&rule, [(0, TimeValue::Number("1"))], None),
         Err(TimeProblem::NoTime)
     );
 }
@@ -359,15 +373,15 @@ fn an_explicit_field_must_serve_unless_the_key_may() {
     let good = [(0, TimeValue::Number("1650241234"))];
     let bad = [(0, TimeValue::Text("soon"))];
     assert_eq!(
-        strict.event(good, object(NAMED)).unwrap().source,
+        event(&strict, good, object(NAMED)).unwrap().source,
         TimeSource::Field(0)
     );
     assert_eq!(
-        strict.event([], object(NAMED)),
+        event(&strict, [], object(NAMED)),
         Err(TimeProblem::FieldMissing)
     );
     assert_eq!(
-        strict.event(bad, object(NAMED)),
+        event(&strict, bad, object(NAMED)),
         Err(TimeProblem::FieldUnreadable)
     );
     let lenient = TimeRule {
@@ -375,49 +389,16 @@ fn an_explicit_field_must_serve_unless_the_key_may() {
         ..strict
     };
     assert_eq!(
-        lenient.event(bad, object(NAMED)).unwrap().source,
+        event(&lenient, bad, object(NAMED)).unwrap().source,
         TimeSource::ObjectName
     );
     assert_eq!(
-        lenient.event([], object(NAMED)).unwrap().source,
+        event(&lenient, [], object(NAMED)).unwrap().source,
         TimeSource::ObjectName
     );
-    assert_eq!(lenient.event(bad, None), Err(TimeProblem::FieldUnreadable));
-    assert_eq!(lenient.event([], None), Err(TimeProblem::FieldMissing));
+    assert_eq!(event(&lenient, bad, None), Err(TimeProblem::FieldUnreadable));
+    assert_eq!(event(&lenient, [], None), Err(TimeProblem::FieldMissing));
     assert_eq!(lenient.fields(), ["at"]);
-}
-
-#[test]
-fn tallies_add_up_in_any_order() {
-    let event = |source, leap_clamped| Event {
-        us: EARLIEST_US,
-        source,
-        leap_clamped,
-    };
-    let events = [
-        event(TimeSource::Field(2), false),
-        event(TimeSource::Field(2), true),
-        event(TimeSource::Field(0), false),
-        event(TimeSource::ObjectName, false),
-        event(TimeSource::PrefixHour, false),
-    ];
-    let tally_of = |events: &[Event]| {
-        let mut tally = TimeTally::default();
-        events.iter().for_each(|event| tally.count(event));
-        tally
-    };
-    let whole = tally_of(&events);
-    for cut in 0..=events.len() {
-        let (left, right) = (tally_of(&events[..cut]), tally_of(&events[cut..]));
-        for (first, second) in [(&left, &right), (&right, &left)] {
-            let mut merged = first.clone();
-            merged.merge(second);
-            assert_eq!(merged, whole);
-        }
-    }
-    assert_eq!(whole.fields().collect::<Vec<_>>(), [(0, 1), (2, 2)]);
-    assert_eq!((whole.records(), whole.leap_clamped), (5, 1));
-    assert_eq!((whole.object_name, whole.prefix_hour), (1, 1));
 }
 
 #[test]

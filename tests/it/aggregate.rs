@@ -75,9 +75,7 @@ impl Day {
         let columns = columns.iter();
         Day {
             ts_utc: ts_utc.to_vec(),
-            columns: columns
-                .map(|(name, values)| (*name, values.to_vec()))
-                .collect(),
+            columns: columns.map(|(name, values)| (*name, values.to_vec())).collect(),
         }
     }
 
@@ -138,9 +136,7 @@ fn column(name: &str, values: &[&Source]) -> Option<Column> {
         return None;
     }
     let mut valid = Bits::default();
-    values
-        .iter()
-        .for_each(|value| valid.push(!matches!(value, Null)));
+    values.iter().for_each(|value| valid.push(!matches!(value, Null)));
     let number = |value: &&Source| value.text().parse().unwrap_or(0.0);
     let values = match kinds.column_type() {
         ColumnType::Null => Values::Null,
@@ -152,19 +148,12 @@ fn column(name: &str, values: &[&Source]) -> Option<Column> {
         }
         ColumnType::Int => {
             let values = values.iter();
-            Values::Int(
-                values
-                    .map(|value| value.text().parse().unwrap_or(0))
-                    .collect(),
-            )
+            Values::Int(values.map(|value| value.text().parse().unwrap_or(0)).collect())
         }
         ColumnType::Float => Values::Float(values.iter().map(number).collect()),
         ColumnType::List(_) => Values::List {
             ends: (1..=values.len() as u32).collect(),
-            items: Items {
-                values: Box::new(Values::Int(vec![1; values.len()])),
-                valid: None,
-            },
+            items: Items { values: Box::new(Values::Int(vec![1; values.len()])), valid: None },
         },
         text_or_json => {
             let mut texts = Texts::default();
@@ -178,12 +167,7 @@ fn column(name: &str, values: &[&Source]) -> Option<Column> {
         }
     };
     let all = valid.count_ones() == valid.len() || matches!(values, Values::Null);
-    Some(Column {
-        path: Path::root().child(name),
-        kinds,
-        values,
-        valid: (!all).then_some(valid),
-    })
+    Some(Column { path: Path::root().child(name), kinds, values, valid: (!all).then_some(valid) })
 }
 
 fn spec(hours: i64, by: &[&str], metrics: Metrics) -> AggregateSpec {
@@ -231,9 +215,7 @@ fn names(table: &DataFrame) -> Vec<&str> {
 
 fn parquet(table: &DataFrame) -> Vec<u8> {
     let mut bytes = Vec::new();
-    ParquetWriter::new(&mut bytes)
-        .finish(&mut table.clone())
-        .unwrap();
+    ParquetWriter::new(&mut bytes).finish(&mut table.clone()).unwrap();
     bytes
 }
 
@@ -307,10 +289,7 @@ impl Random {
             let code = ["1", "1.0", "10e-1", "2", "-0", "0"][self.below(6) as usize];
             push("code", Number(code.to_string()));
         }
-        Day {
-            ts_utc,
-            columns: columns.into_iter().collect(),
-        }
+        Day { ts_utc, columns: columns.into_iter().collect() }
     }
 }
 
@@ -320,9 +299,7 @@ fn cut_and_merged(day: &Day, spec: &AggregateSpec, random: &mut Random) -> Table
     if random.below(2) == 0 {
         random.shuffle(&mut rows);
     }
-    let mut partials: Vec<Partial> = (0..1 + random.below(4))
-        .map(|_| Partial::new(spec))
-        .collect();
+    let mut partials: Vec<Partial> = (0..1 + random.below(4)).map(|_| Partial::new(spec)).collect();
     let mut rest = &rows[..];
     while !rest.is_empty() {
         let longest = [3, 40, 2_000][random.below(3) as usize];
@@ -397,18 +374,12 @@ fn assert_exact(day: &Day, table: &DataFrame, metric: &str) {
         let ulps = (means[row].unwrap().to_bits() as i64).abs_diff(mean.to_bits() as i64);
         assert!(ulps <= 1, "{mean} {:?}", means[row]);
         let is_exact = numbers.len() <= 1_000;
-        assert_eq!(
-            kinds[row].as_deref(),
-            Some(["sketch", "exact"][usize::from(is_exact)])
-        );
+        assert_eq!(kinds[row].as_deref(), Some(["sketch", "exact"][usize::from(is_exact)]));
         for (percent, read) in [(50, p50[row]), (95, p95[row])] {
             let rank = (percent * numbers.len()).div_ceil(100);
             let (read, exact) = (read.unwrap(), numbers[rank - 1] as f64 / 8.0);
             let tolerance = if is_exact { 0.0 } else { exact.abs() * 0.01 };
-            assert!(
-                (read - exact).abs() <= tolerance,
-                "p{percent} {read} {exact}"
-            );
+            assert!((read - exact).abs() <= tolerance, "p{percent} {read} {exact}");
         }
         let different = numbers.iter().collect::<HashSet<_>>().len();
         if different <= 1_000 {
@@ -427,9 +398,8 @@ fn assert_exact(day: &Day, table: &DataFrame, metric: &str) {
 fn assert_as_polars(day: &Day, table: &DataFrame, metric: &str) {
     let starts: Vec<i64> = day.ts_utc.iter().map(|ts_us| ts_us / HOUR * HOUR).collect();
     let kinds = day.values("kind").iter();
-    let kinds: Vec<Option<String>> = kinds
-        .map(|kind| (!matches!(kind, Null)).then(|| kind.text()))
-        .collect();
+    let kinds: Vec<Option<String>> =
+        kinds.map(|kind| (!matches!(kind, Null)).then(|| kind.text())).collect();
     let values = day.values(metric).iter();
     let values: Vec<Option<f64>> = values.map(|value| value.text().parse().ok()).collect();
     let columns: Vec<PolarsColumn> = vec![
@@ -452,10 +422,8 @@ fn assert_as_polars(day: &Day, table: &DataFrame, metric: &str) {
         let read = read.f64().unwrap();
         let expected_values = floats(&expected, &format!("value_{suffix}"));
         let starts = ints(&expected, "start");
-        for ((start, kind), expected) in starts
-            .iter()
-            .zip(texts(&expected, "kind"))
-            .zip(expected_values)
+        for ((start, kind), expected) in
+            starts.iter().zip(texts(&expected, "kind")).zip(expected_values)
         {
             let Some(read) = read.get(rows[&(*start, kind)]) else {
                 assert!(expected.is_none_or(|expected| expected == 0.0));
@@ -467,10 +435,7 @@ fn assert_as_polars(day: &Day, table: &DataFrame, metric: &str) {
                 "sum" | "mean" => 1e-9 * (expected.abs() + 1e-3),
                 _ => 0.0,
             };
-            assert!(
-                (read - expected).abs() <= tolerance,
-                "{suffix} {read} {expected}"
-            );
+            assert!((read - expected).abs() <= tolerance, "{suffix} {read} {expected}");
         }
     }
 }
@@ -549,16 +514,10 @@ fn the_tables_have_the_documented_columns() {
     let types = tables.buckets.dtypes();
     assert_eq!(types[1], DataType::Datetime(TimeUnit::Microseconds, None));
     assert_eq!(types[0].to_string(), "datetime[μs, UTC]");
-    assert_eq!(
-        (&types[5], &types[7]),
-        (&DataType::Float64, &DataType::Int64)
-    );
+    assert_eq!((&types[5], &types[7]), (&DataType::Float64, &DataType::Int64));
     assert_eq!(texts(&tables.daily, "kind"), [Some("a".to_string()), None]);
     assert_eq!(ints(&tables.buckets, "records"), [1, 0, 0, 1]);
-    assert_eq!(
-        floats(&tables.buckets, "value_sum"),
-        [Some(1.0), None, None, Some(2.0)]
-    );
+    assert_eq!(floats(&tables.buckets, "value_sum"), [Some(1.0), None, None, Some(2.0)]);
     assert_eq!(ints(&tables.buckets, "value_distinct"), [1, 0, 0, 1]);
     let ratio = day.tables(&spec(2, &[], named(&["ratio"]))).unwrap();
     assert_eq!(floats(&ratio.daily, "ratio_min"), [Some(0.5)]);
@@ -584,9 +543,7 @@ fn auto_takes_numeric_columns_and_text_that_held_only_numbers() {
     let tables = day.tables(&spec(1, &["kind"], Metrics::Auto)).unwrap();
     let metrics: Vec<&str> = tables.metrics.iter().map(|metric| &*metric.name).collect();
     assert_eq!(metrics, ["int", "digits", "huge"]);
-    let tables = day
-        .tables(&spec(1, &[], named(&["odd", "ids", "json", "empty"])))
-        .unwrap();
+    let tables = day.tables(&spec(1, &[], named(&["odd", "ids", "json", "empty"]))).unwrap();
     let noted = tables.metrics.iter();
     let noted: Vec<(u64, u64)> = noted.map(|note| (note.numbers, note.not_numbers)).collect();
     assert_eq!(noted, [(1, 1), (2, 1), (1, 0), (0, 0)]);
@@ -654,9 +611,7 @@ fn a_day_without_records_has_its_buckets() {
     assert_eq!(ints(&tables.daily, "records"), [0]);
     assert_eq!(ints(&tables.buckets, "records"), [0; 24]);
     assert_eq!(floats(&tables.buckets, "value_p99"), [None; 24]);
-    let tables = Partial::new(&spec_of(&["kind"]))
-        .finish(&spec_of(&["kind"]), &[])
-        .unwrap();
+    let tables = Partial::new(&spec_of(&["kind"])).finish(&spec_of(&["kind"]), &[]).unwrap();
     assert_eq!((tables.daily.height(), tables.buckets.height()), (0, 0));
     assert_eq!(names(&tables.daily)[0], "kind");
 }
@@ -665,11 +620,8 @@ fn a_day_without_records_has_its_buckets() {
 fn from_a_million_rows_on_empty_buckets_are_left_out() {
     let day = Day::of(&[0, 5], &[("kind", &[text("a"), text("b")])]);
     for (buckets, rows) in [(499_999, 999_998), (500_000, 2)] {
-        let spec = AggregateSpec {
-            end_us: buckets,
-            every_us: 1,
-            ..spec(0, &["kind"], Metrics::Auto)
-        };
+        let spec =
+            AggregateSpec { end_us: buckets, every_us: 1, ..spec(0, &["kind"], Metrics::Auto) };
         assert_eq!(day.tables(&spec).unwrap().buckets.height(), rows);
     }
 }
@@ -678,10 +630,7 @@ fn from_a_million_rows_on_empty_buckets_are_left_out() {
 fn errors_say_what_to_do() {
     let day = Day::of(&[0, 1], &[("user", &[text("a"), text("b")])]);
     let message = |spec: &AggregateSpec| day.tables(spec).unwrap_err().to_string();
-    let few = AggregateSpec {
-        max_groups: 1,
-        ..spec(1, &["user"], Metrics::Auto)
-    };
+    let few = AggregateSpec { max_groups: 1, ..spec(1, &["user"], Metrics::Auto) };
     assert_eq!(
         message(&few),
         "more than 1 groups: column \"user\" alone has at least 2 different values; \
@@ -693,9 +642,6 @@ fn errors_say_what_to_do() {
         "--metric \"usr\": the day has no such column, did you mean \"user\"?; \
          its columns are \"user\""
     );
-    let still = AggregateSpec {
-        every_us: 0,
-        ..spec(1, &[], Metrics::Auto)
-    };
+    let still = AggregateSpec { every_us: 0, ..spec(1, &[], Metrics::Auto) };
     assert!(message(&still).contains("give a longer one"));
 }

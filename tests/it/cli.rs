@@ -14,10 +14,7 @@ impl Place {
     fn new() -> Place {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("raw")).unwrap();
-        Place {
-            folder,
-            environment: Vec::new(),
-        }
+        Place { folder, environment: Vec::new() }
     }
 
     fn path(&self) -> &Path {
@@ -39,11 +36,7 @@ impl Place {
             .args(args)
             .env_clear()
             .env("HOME", self.path().join("home"))
-            .envs(
-                self.environment
-                    .iter()
-                    .map(|(name, value)| (*name, value.as_str())),
-            )
+            .envs(self.environment.iter().map(|(name, value)| (*name, value.as_str())))
             .current_dir(folder)
             .output()
             .unwrap()
@@ -86,10 +79,7 @@ fn words(line: &str) -> Vec<String> {
 
 /// The line with the blanks between its columns as two.
 fn in_columns(line: &str) -> String {
-    let mut columns = line
-        .split("  ")
-        .map(str::trim_start)
-        .filter(|column| !column.is_empty());
+    let mut columns = line.split("  ").map(str::trim_start).filter(|column| !column.is_empty());
     let first = columns.next().unwrap_or_default();
     let indent = if line.starts_with(' ') { "  " } else { "" };
     let rest: String = columns.map(|column| format!("  {column}")).collect();
@@ -108,15 +98,9 @@ fn stderr(output: &Output) -> String {
 fn short_helps_fit_a_screen() {
     let place = Place::new();
     let mut all = String::new();
-    for command in [
-        "", "fetch", "plan", "cat", "schema", "chart", "policy", "config", "man",
-    ] {
+    for command in ["", "fetch", "plan", "cat", "schema", "chart", "policy", "config", "man"] {
         let text = place.transcript(format!("{command} -h").trim());
-        assert!(
-            text.lines().count() < 62,
-            "{command}: {} lines",
-            text.lines().count()
-        );
+        assert!(text.lines().count() < 62, "{command}: {} lines", text.lines().count());
         all.push_str(&text);
     }
     insta::assert_snapshot!(all);
@@ -125,17 +109,9 @@ fn short_helps_fit_a_screen() {
 #[test]
 fn long_helps_explain_every_option() {
     let place = Place::new();
-    let all: String = [
-        "",
-        "fetch",
-        "cat",
-        "schema",
-        "chart",
-        "policy",
-        "completions",
-    ]
-    .map(|command| place.transcript(format!("{command} --help").trim()))
-    .concat();
+    let all: String = ["", "fetch", "cat", "schema", "chart", "policy", "completions"]
+        .map(|command| place.transcript(format!("{command} --help").trim()))
+        .concat();
     insta::assert_snapshot!(all);
 }
 
@@ -232,10 +208,7 @@ fn mistakes_in_the_file_are_named_with_their_line() {
     let mut all = String::new();
     for text in files {
         let transcript = Place::new().with_file(text).transcript("config");
-        assert!(
-            transcript.contains("rawcat: [HERE]/rawcat.toml:"),
-            "{transcript}"
-        );
+        assert!(transcript.contains("rawcat: [HERE]/rawcat.toml:"), "{transcript}");
         assert!(transcript.contains("\nhint: "), "{transcript}");
         assert!(transcript.contains("[exit code 2]"), "{transcript}");
         let _ = write!(all, "{text}{transcript}");
@@ -257,11 +230,7 @@ fn a_file_that_cannot_be_read_is_an_error_and_not_skipped() {
     std::fs::write(place.path().join("rawcat.toml"), b"tz = \"\xff\"").unwrap();
     let output = place.run(&["config"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        stderr(&output).contains("can't read"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("can't read"), "{}", stderr(&output));
 }
 
 #[test]
@@ -275,10 +244,7 @@ fn mistakes_in_the_environment_are_named_with_their_variable() {
 
     let place = Place::new().with_env("RAWCAT_JSON", "maybe");
     let error = stderr(&place.run(&["config"]));
-    assert!(
-        error.starts_with("rawcat: RAWCAT_JSON: 'maybe' is neither true"),
-        "{error}"
-    );
+    assert!(error.starts_with("rawcat: RAWCAT_JSON: 'maybe' is neither true"), "{error}");
 
     let place = Place::new().with_env("RAWCAT_EVREY", "1h");
     let output = place.run(&["config"]);
@@ -298,14 +264,8 @@ fn flag_wins_over_environment_over_file_over_default() {
     let shown: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     let options = shown["options"].as_array().unwrap();
     let option = |name: &str| {
-        let option = options
-            .iter()
-            .find(|option| option["name"] == name)
-            .unwrap();
-        (
-            option["value"].clone(),
-            option["from"].as_str().unwrap().to_string(),
-        )
+        let option = options.iter().find(|option| option["name"] == name).unwrap();
+        (option["value"].clone(), option["from"].as_str().unwrap().to_string())
     };
     assert_eq!(option("every"), ("7m".into(), "flag".into()));
     assert_eq!(option("settle"), ("6m".into(), "env".into()));
@@ -329,11 +289,7 @@ fn config_shows_each_value_and_its_origin() {
     let line = "config --every 5m -v";
     let json = place.transcript("config --json --every 5m");
     // How wide a column is depends on the folder's name, which has no fixed length.
-    let table = place
-        .transcript(line)
-        .lines()
-        .map(in_columns)
-        .collect::<String>();
+    let table = place.transcript(line).lines().map(in_columns).collect::<String>();
     insta::assert_snapshot!(format!("{table}{json}"));
 }
 
@@ -341,10 +297,7 @@ fn config_shows_each_value_and_its_origin() {
 fn without_a_file_config_says_where_it_looked() {
     let place = Place::new().with_env("XDG_CONFIG_HOME", "/xdg");
     let text = place.anonymous(&place.run(&["config"]).stdout);
-    assert!(
-        text.starts_with("file: no rawcat.toml found; looked for\n"),
-        "{text}"
-    );
+    assert!(text.starts_with("file: no rawcat.toml found; looked for\n"), "{text}");
     assert!(text.contains("[HERE]/rawcat.toml\n"), "{text}");
     assert!(text.contains("      /xdg/rawcat/rawcat.toml\n"), "{text}");
 }
@@ -361,10 +314,7 @@ fn the_file_is_found_upward_then_among_the_users_own() {
         let shown = stdout(&place.run_in(&deep, &["config", "--json"]));
         let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
         let options = shown["options"].as_array().unwrap();
-        let option = options
-            .iter()
-            .find(|option| option["name"] == "source")
-            .unwrap();
+        let option = options.iter().find(|option| option["name"] == "source").unwrap();
         place.anonymous(option["value"].as_str().unwrap().as_bytes())
     };
     assert_eq!(source(&place), "[HERE]/home/.config/rawcat/mine");
@@ -377,10 +327,7 @@ fn typed_dates_silence_the_files_day() {
     let place = Place::new().with_file("source = \"raw\"\ntz = \"UTC\"\nday = \"yesterday\"\n");
     let error = stderr(&place.run(&["fetch", "--from", "2022-04-18", "--to", "2022-04-17"]));
     // The range itself is what is wrong; the file's day is no contradiction.
-    assert!(
-        error.contains("2022-04-18 is after --to 2022-04-17"),
-        "{error}"
-    );
+    assert!(error.contains("2022-04-18 is after --to 2022-04-17"), "{error}");
 }
 
 #[test]
@@ -398,10 +345,7 @@ fn a_broken_file_does_not_stop_completions_or_man_pages() {
         assert!(stdout(&output).contains("look-back"), "{shell}");
     }
     let pages = place.path().join("pages/man1");
-    assert_eq!(
-        place.run(&["man", pages.to_str().unwrap()]).status.code(),
-        Some(0)
-    );
+    assert_eq!(place.run(&["man", pages.to_str().unwrap()]).status.code(), Some(0));
     let page = std::fs::read_to_string(pages.join("rawcat-fetch.1")).unwrap();
     assert!(page.contains(r"\-\-max\-late"), "{page}");
     assert!(pages.join("rawcat.1").is_file());
@@ -413,16 +357,10 @@ fn policy_prints_json_for_s3_and_a_sentence_for_folders() {
     let output = place.run(&["policy", "--source", "s3://team-events/rawdata/"]);
     assert_eq!(output.status.code(), Some(0));
     let policy: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
-    assert_eq!(
-        policy["Statement"][0]["Condition"]["StringLike"]["s3:prefix"],
-        "rawdata/*"
-    );
+    assert_eq!(policy["Statement"][0]["Condition"]["StringLike"]["s3:prefix"], "rawdata/*");
 
     let output = place.run(&["policy", "--source", "raw"]);
-    assert_eq!(
-        (output.status.code(), stdout(&output).as_str()),
-        (Some(0), "")
-    );
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), ""));
     assert!(stderr(&output).contains("no permission is needed"));
 }
 

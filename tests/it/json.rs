@@ -37,27 +37,16 @@ fn read_with(options: Options, bytes: &[u8], cuts: &[usize]) -> Read {
 
 fn read_object(reader: &mut Reader, bytes: &[u8], cuts: &[usize], read: &mut Read) {
     reader.begin_object();
-    let mut cuts: Vec<usize> = cuts
-        .iter()
-        .copied()
-        .filter(|cut| *cut < bytes.len())
-        .collect();
+    let mut cuts: Vec<usize> = cuts.iter().copied().filter(|cut| *cut < bytes.len()).collect();
     cuts.sort_unstable();
     cuts.push(bytes.len());
     let mut begin = 0;
     for end in cuts {
-        let chunk = reader.read(
-            &bytes[begin..end],
-            end == bytes.len(),
-            &mut |times| match times.get(0) {
+        let chunk =
+            reader.read(&bytes[begin..end], end == bytes.len(), &mut |times| match times.get(0) {
                 Some(TimeText::Text("out")) => Fate::Before,
-                _ => Fate::Keep {
-                    ts_utc: 7,
-                    source: 0,
-                    clamped: false,
-                },
-            },
-        );
+                _ => Fate::Keep { ts_utc: 7, source: 0, clamped: false },
+            });
         begin += chunk.consumed;
         read.tally.add(&chunk.tally);
         read.quarantine.extend(chunk.quarantine.iter().cloned());
@@ -129,10 +118,7 @@ fn cells(read: &Read) -> Vec<(u64, String, String)> {
 }
 
 fn reasons(read: &Read) -> Vec<(u64, u64, Reason)> {
-    read.quarantine
-        .iter()
-        .map(|span| (span.offset, span.len, span.reason))
-        .collect()
+    read.quarantine.iter().map(|span| (span.offset, span.len, span.reason)).collect()
 }
 
 fn kept(read: &Read) -> u64 {
@@ -147,10 +133,7 @@ fn the_first_two_records_such_a_pipeline_delivers_are_two_records() {
     assert_eq!(frame.offsets, [0, 29]);
     let names: Vec<_> = frame.columns.iter().map(|c| c.path.flat_name()).collect();
     assert_eq!(names, ["value", "type"]);
-    assert_eq!(
-        cell(&frame.columns[0], 1, ColumnType::Text).as_deref(),
-        Some("31")
-    );
+    assert_eq!(cell(&frame.columns[0], 1, ColumnType::Text).as_deref(), Some("31"));
 }
 
 #[test]
@@ -159,27 +142,16 @@ fn white_space_of_any_kind_and_none_may_stand_between_records() {
         b"\xEF\xBB\xBF {\"a\":1}\n{ \"a\" : 2 }\r\n\t{\"a\":3}{\"a\":4}\x1e{\"a\":5},{\"a\":6} ";
     let read = read_all(bytes);
     assert_eq!((kept(&read), read.quarantine.len()), (6, 0));
-    assert_eq!(
-        read.tally.record_bytes + read.tally.separator_bytes,
-        bytes.len() as u64
-    );
+    assert_eq!(read.tally.record_bytes + read.tally.separator_bytes, bytes.len() as u64);
 }
 
 #[test]
 fn a_list_of_records_is_opened_and_other_json_is_named() {
     let read = read_all(br#"[{"a":1},{"a":2}]{"a":3}17"x"[1,2]null[]"#);
     assert_eq!(kept(&read), 3);
-    let spans: Vec<_> = read
-        .quarantine
-        .iter()
-        .map(|q| String::from_utf8_lossy(&q.bytes))
-        .collect();
+    let spans: Vec<_> = read.quarantine.iter().map(|q| String::from_utf8_lossy(&q.bytes)).collect();
     assert_eq!(spans, ["17", "\"x\"", "[1,2]", "null"]);
-    assert!(
-        read.quarantine
-            .iter()
-            .all(|q| q.reason == Reason::NotAnObject)
-    );
+    assert!(read.quarantine.iter().all(|q| q.reason == Reason::NotAnObject));
     let unclosed = read_all(br#"[{"a":1},{"a":2}"#);
     assert_eq!(reasons(&unclosed), [(16, 0, Reason::ArrayNotClosed)]);
 }
@@ -200,57 +172,19 @@ fn text_inside_a_string_is_never_taken_for_a_record() {
 #[test]
 fn reading_goes_on_at_the_next_certain_record() {
     for (bytes, kept_records, expected) in [
-        (
-            &br#"{"a":1}{"a":2x}{"a":3}{"a":4}"#[..],
-            3,
-            vec![(7, 8, Reason::UnexpectedByte)],
-        ),
-        (
-            br#"{"a":"x}{"a":2}{"a":3}"#,
-            2,
-            vec![(0, 8, Reason::UnexpectedByte)],
-        ),
+        (&br#"{"a":1}{"a":2x}{"a":3}{"a":4}"#[..], 3, vec![(7, 8, Reason::UnexpectedByte)]),
+        (br#"{"a":"x}{"a":2}{"a":3}"#, 2, vec![(0, 8, Reason::UnexpectedByte)]),
         (br#"{"a":1}{"a":2"#, 1, vec![(7, 6, Reason::CutOff)]),
-        (
-            br#"{"a":1}{"a":"\q"}{"a":3}"#,
-            2,
-            vec![(7, 10, Reason::BadEscape)],
-        ),
-        (
-            br#"{"a":"\ud800"}{"a":3}"#,
-            1,
-            vec![(0, 14, Reason::LoneSurrogate)],
-        ),
-        (
-            b"{\"a\":\"\xff\"}{\"a\":3}",
-            1,
-            vec![(0, 9, Reason::BadUtf8)],
-        ),
-        (
-            b"{\"a\":\"\n\"}{\"a\":3}{\"a\":4}",
-            2,
-            vec![(0, 9, Reason::ControlCharacter)],
-        ),
+        (br#"{"a":1}{"a":"\q"}{"a":3}"#, 2, vec![(7, 10, Reason::BadEscape)]),
+        (br#"{"a":"\ud800"}{"a":3}"#, 1, vec![(0, 14, Reason::LoneSurrogate)]),
+        (b"{\"a\":\"\xff\"}{\"a\":3}", 1, vec![(0, 9, Reason::BadUtf8)]),
+        (b"{\"a\":\"\n\"}{\"a\":3}{\"a\":4}", 2, vec![(0, 9, Reason::ControlCharacter)]),
         (br#"{"a":01}{"a":3}"#, 1, vec![(0, 8, Reason::BadNumber)]),
-        (
-            br#"{"a":trve}{"a":3}"#,
-            1,
-            vec![(0, 10, Reason::BadLiteral)],
-        ),
+        (br#"{"a":trve}{"a":3}"#, 1, vec![(0, 10, Reason::BadLiteral)]),
     ] {
         let read = read_all(bytes);
-        assert_eq!(
-            reasons(&read),
-            expected,
-            "{}",
-            String::from_utf8_lossy(bytes)
-        );
-        assert_eq!(
-            kept(&read),
-            kept_records,
-            "{}",
-            String::from_utf8_lossy(bytes)
-        );
+        assert_eq!(reasons(&read), expected, "{}", String::from_utf8_lossy(bytes));
+        assert_eq!(kept(&read), kept_records, "{}", String::from_utf8_lossy(bytes));
     }
 }
 
@@ -263,23 +197,13 @@ fn a_hundred_thousand_levels_are_quarantined_and_the_next_record_is_read() {
     let read = read_all(&bytes);
     assert_eq!(reasons(&read), [(0, 200_006, Reason::TooDeep)]);
     assert_eq!(kept(&read), 1);
-    let objects = [
-        b"{\"a\":".repeat(100_000),
-        b"{}".to_vec(),
-        b"}".repeat(100_000),
-    ]
-    .concat();
+    let objects = [b"{\"a\":".repeat(100_000), b"{}".to_vec(), b"}".repeat(100_000)].concat();
     assert_eq!(reasons(&read_all(&objects))[0].2, Reason::TooDeep);
 }
 
 #[test]
 fn a_record_too_large_is_quarantined_however_the_bytes_are_cut() {
-    let bytes = [
-        br#"{"a":1}{"a":""#,
-        &b"x".repeat(500)[..],
-        br#""}{"a":2}{"a":3}"#,
-    ]
-    .concat();
+    let bytes = [br#"{"a":1}{"a":""#, &b"x".repeat(500)[..], br#""}{"a":2}{"a":3}"#].concat();
     for cuts in [vec![], vec![100], (1..bytes.len()).collect::<Vec<_>>()] {
         let mut options = options(Projection::All);
         options.max_record_bytes = 200;
@@ -295,15 +219,9 @@ fn types_widen_to_text_with_the_exact_source() {
     let texts: Vec<_> = cells(&read).into_iter().map(|(_, _, cell)| cell).collect();
     assert_eq!(texts, ["1", "2.50", "x", "1e400", "-0", "9007199254740993"]);
     let ints = read_all(br#"{"a":-0}{"a":9223372036854775807}"#);
-    assert_eq!(
-        ints.chunks[0].frame.columns[0].values,
-        Values::Int(vec![0, i64::MAX])
-    );
+    assert_eq!(ints.chunks[0].frame.columns[0].values, Values::Int(vec![0, i64::MAX]));
     let floats = read_all(br#"{"a":1}{"a":2.5}"#);
-    assert_eq!(
-        floats.chunks[0].frame.columns[0].values,
-        Values::Float(vec![1.0, 2.5])
-    );
+    assert_eq!(floats.chunks[0].frame.columns[0].values, Values::Float(vec![1.0, 2.5]));
     let mixed = read_all(br#"{"a":9007199254740993}{"a":2.5}"#);
     let texts: Vec<_> = cells(&mixed).into_iter().map(|(_, _, cell)| cell).collect();
     assert_eq!(texts, ["9007199254740993", "2.5"]);
@@ -326,10 +244,7 @@ fn objects_that_disagree_become_json_text() {
 fn rows_outside_the_day_leave_no_trace_in_types_and_columns() {
     let read = read_all(br#"{"a":1}{"ts":"out","a":"x","b":2}{"a":3}"#);
     assert_eq!(read.chunks[0].frame.columns.len(), 1);
-    assert_eq!(
-        read.chunks[0].frame.columns[0].values,
-        Values::Int(vec![1, 3])
-    );
+    assert_eq!(read.chunks[0].frame.columns[0].values, Values::Int(vec![1, 3]));
     assert_eq!((read.tally.kept, read.tally.before), (2, 1));
 }
 
@@ -338,16 +253,9 @@ fn of_two_equal_keys_the_last_one_wins_and_they_are_counted() {
     let read = read_all(br#"{"a":{"x":1,"y":2},"a":{"x":3},"b":1,"\u0062":2}"#);
     assert_eq!(
         cells(&read),
-        [
-            (0, "/a/x".to_string(), "3".to_string()),
-            (0, "/b".to_string(), "2".to_string())
-        ]
+        [(0, "/a/x".to_string(), "3".to_string()), (0, "/b".to_string(), "2".to_string())]
     );
-    let counts: Vec<u64> = read.chunks[0]
-        .duplicate_keys
-        .iter()
-        .map(|(_, count)| *count)
-        .collect();
+    let counts: Vec<u64> = read.chunks[0].duplicate_keys.iter().map(|(_, count)| *count).collect();
     assert_eq!(counts, [1, 1]);
 }
 
@@ -355,11 +263,7 @@ fn of_two_equal_keys_the_last_one_wins_and_they_are_counted() {
 fn declared_types_read_numeric_text_and_quarantine_what_does_not_read() {
     let mut options = options(Projection::All);
     options.pins.insert("value".into(), ColumnType::Float);
-    let read = read_with(
-        options,
-        br#"{"value":"30"}{"value":31}{"value":"x"}{"value":null}"#,
-        &[],
-    );
+    let read = read_with(options, br#"{"value":"30"}{"value":31}{"value":"x"}{"value":null}"#, &[]);
     let column = &read.chunks[0].frame.columns[0];
     assert_eq!(column.values, Values::Float(vec![30.0, 31.0, 0.0]));
     assert!(!column.is_valid(2));
@@ -416,10 +320,7 @@ fn record() -> impl Strategy<Value = String> {
 fn glued() -> impl Strategy<Value = Vec<u8>> {
     let separator = prop_oneof![4 => Just(""), 1 => Just("\n"), 1 => Just(" \r\n\t")];
     prop::collection::vec((record(), separator), 0..8).prop_map(|records| {
-        records
-            .into_iter()
-            .flat_map(|(record, between)| (record + between).into_bytes())
-            .collect()
+        records.into_iter().flat_map(|(record, between)| (record + between).into_bytes()).collect()
     })
 }
 
@@ -452,11 +353,7 @@ fn expected_cells(bytes: &[u8]) -> Vec<(u64, String)> {
     let mut expected = Vec::new();
     loop {
         let begin = stream.byte_offset();
-        let begin = begin
-            + bytes[begin..]
-                .iter()
-                .take_while(|b| b.is_ascii_whitespace())
-                .count();
+        let begin = begin + bytes[begin..].iter().take_while(|b| b.is_ascii_whitespace()).count();
         match stream.next() {
             Some(Ok(_)) => expected.push((
                 begin as u64,

@@ -70,16 +70,8 @@ pub enum Fault {
 /// One request as the server saw it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Seen {
-    List {
-        prefix: String,
-        token: Option<String>,
-        delimiter: Option<String>,
-    },
-    Get {
-        key: String,
-        from_byte: u64,
-        if_match: bool,
-    },
+    List { prefix: String, token: Option<String>, delimiter: Option<String> },
+    Get { key: String, from_byte: u64, if_match: bool },
 }
 
 #[derive(Default)]
@@ -145,22 +137,14 @@ impl S3Server {
                 let _ = socket.set_nodelay(true);
                 let service = service.clone();
                 let wire = Arc::new(Wire::default());
-                let socket = Socket {
-                    socket,
-                    wire: Arc::clone(&wire),
-                    state: Arc::clone(&shared),
-                };
+                let socket = Socket { socket, wire: Arc::clone(&wire), state: Arc::clone(&shared) };
                 tokio::spawn(WIRE.scope(wire, async move {
                     let http = auto::Builder::new(TokioExecutor::new());
                     let _ = http.serve_connection(TokioIo::new(socket), service).await;
                 }));
             }
         });
-        S3Server {
-            endpoint,
-            state,
-            runtime: Some(runtime),
-        }
+        S3Server { endpoint, state, runtime: Some(runtime) }
     }
 
     pub fn endpoint(&self) -> &str {
@@ -213,11 +197,7 @@ impl S3Server {
 
     /// Listings say that the object has this size.
     pub fn claim_size(&self, key: &str, bytes: u64) {
-        self.state
-            .sizes
-            .lock()
-            .unwrap()
-            .insert(key.to_string(), bytes);
+        self.state.sizes.lock().unwrap().insert(key.to_string(), bytes);
     }
 
     pub fn log(&self) -> Vec<Seen> {
@@ -288,9 +268,7 @@ fn error(status: u16, code: &str, message: &'static str) -> S3Error {
 impl State {
     fn take_fault(&self, fits: impl Fn(&On) -> bool) -> Option<Fault> {
         let mut faults = self.faults.lock().unwrap();
-        let found = faults
-            .iter_mut()
-            .find(|(on, times, _)| *times > 0 && fits(on))?;
+        let found = faults.iter_mut().find(|(on, times, _)| *times > 0 && fits(on))?;
         found.1 -= 1;
         Some(found.2.clone())
     }
@@ -339,9 +317,8 @@ impl S3 for Wrapper {
             delimiter: request.input.delimiter.clone(),
         });
         self.state.admit(&request, &prefix)?;
-        let fault = self
-            .state
-            .take_fault(|on| *on == On::AnyList || *on == On::List(prefix.clone()));
+        let fault =
+            self.state.take_fault(|on| *on == On::AnyList || *on == On::List(prefix.clone()));
         match &fault {
             Some(Fault::Reply(status, code, message)) => {
                 return Err(error(*status, code, message));
@@ -391,18 +368,12 @@ impl S3 for Wrapper {
             if_match: request.input.if_match.is_some(),
         });
         self.state.admit(&request, &key)?;
-        let fault = self
-            .state
-            .take_fault(|on| *on == On::AnyGet || *on == On::Get(key.clone()));
+        let fault = self.state.take_fault(|on| *on == On::AnyGet || *on == On::Get(key.clone()));
         let etag = self.state.etag(&bucket, &key);
         if let (Some(ETagCondition::ETag(want)), Some(now)) = (&request.input.if_match, &etag)
             && want.value() != now
         {
-            return Err(error(
-                412,
-                "PreconditionFailed",
-                "a precondition did not hold",
-            ));
+            return Err(error(412, "PreconditionFailed", "a precondition did not hold"));
         }
         let busy = self.state.busy_gets.fetch_add(1, Ordering::SeqCst) + 1;
         self.state.most_busy_gets.fetch_max(busy, Ordering::SeqCst);
@@ -422,9 +393,7 @@ impl S3 for Wrapper {
         request.input.if_match = None;
         let mut response = self.inner.get_object(request).await?;
         let length = response.output.content_length.unwrap_or_default();
-        self.state
-            .asked_bytes
-            .fetch_add(length as u64, Ordering::SeqCst);
+        self.state.asked_bytes.fetch_add(length as u64, Ordering::SeqCst);
         response.output.e_tag = etag.map(ETag::Strong);
         match fault {
             Some(Fault::WrongChecksum) => {
@@ -459,11 +428,7 @@ struct Armed {
 
 impl Wire {
     fn arm(&self, body_bytes: u64, stall: bool) {
-        *self.0.lock().unwrap() = Some(Armed {
-            blank: 0,
-            body_left: body_bytes,
-            stall,
-        });
+        *self.0.lock().unwrap() = Some(Armed { blank: 0, body_left: body_bytes, stall });
     }
 }
 
@@ -529,9 +494,7 @@ impl AsyncWrite for Socket {
         if let Some(armed) = armed.as_mut() {
             armed.allow(&buf[..sent]);
         }
-        self.state
-            .sent_bytes
-            .fetch_add(sent as u64, Ordering::SeqCst);
+        self.state.sent_bytes.fetch_add(sent as u64, Ordering::SeqCst);
         Poll::Ready(Ok(sent))
     }
 

@@ -1,0 +1,386 @@
+//! Records → lines: `cat`. In the order of (object key, offset), as they stand in their objects.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::gather::Gathered;
+use super::listing::Failure;
+use super::read::{ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
+use super::{JobError, JobSpec, survey};
+use crate::engine::{Emitter, Engine, Stopped};
+use crate::json::{Column, Frame, Projection, Values};
+use crate::progress::Progress;
+use crate::schema::{ColumnSpec, Schema};
+use crate::store::{Fetch, ObjectMeta, Store};
+
+/// How records are printed.
+#[derive(Clone, Debug)]
+pub struct Printing {
+    /// A table with a header instead of JSON.
+    pub csv: bool,
+    /// Cells that a spreadsheet would run as a formula get an apostrophe in front.
+    pub excel_safe: bool,
+    /// Line breaks between tokens stay.
+    pub raw: bool,
+    /// CSV columns, as typed; all where empty.
+    pub columns: Vec<String>,
+}
+
+/// What was not printed.
+#[derive(Debug, Default)]
+pub struct Printed {
+    pub records: u64,
+    /// (`key:offset`, reason) of each place that is no record.
+    pub lost: Vec<(String, String)>,
+    /// (key, reason) of objects and prefixes that could not be read.
+    pub failed: Vec<(String, String)>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PrintError {
+    #[error(transparent)]
+    Job(#[from] JobError),
+    #[error("can't write the records")]
+    Out(#[from] io::Error),
+    #[error("no column is named {name:?}; the columns are {available}")]
+    NoColumn { name: String, available: String },
+    #[error("nothing lies at {place}: no object has this key, and none begins with it")]
+    NoObject { place: String },
+}
+
+/// Prints the records of a window.
+pub fn print_days(
+    spec: &JobSpec,
+    store: &Store,
+    printing: &Printing,
+    out: &mut (dyn Write + Send),
+    progress: &Progress,
+    interrupted: &AtomicBool,
+) -> Result<Printed, PrintError> {
+    let mut findings = HashMap::new();
+    let survey = survey(spec, store, &mut findings, progress, interrupted)?;
+    let mut printed = Printed::default();
+    for (prefix, failure) in survey.listed.failed_prefixes() {
+        printed.failed.push((prefix.prefix.clone(), failure.reason.clone()));
+    }
+    printed.note(&survey.rowless);
+    let printer = Printer { read_spec: spec.read_spec(), store, spec, printing, interrupted };
+    printer.print(survey.objects, out, &mut printed)?;
+    Ok(printed)
+}
+
+/// Prints every record of an object, or of all objects below a prefix, whatever its time.
+pub fn print_key(
+    spec: &JobSpec,
+    store: &Store,
+    key: &str,
+    printing: &Printing,
+    out: &mut (dyn Write + Send),
+    interrupted: &AtomicBool,
+) -> Result<Printed, PrintError> {
+    let listing = store.list(&[key.to_string()], &|_| ()).swap_remove(0);
+    let mut objects = listing.map_err(JobError::from)?.objects;
+    if !key.is_empty() && !key.ends_with('/') {
+        // An exact key means that object and not those that begin alike.
+        if objects.iter().any(|object| object.key == key) {
+            objects.retain(|object| object.key == key);
+        }
+    }
+    objects.retain(|object| !object.key.ends_with('/'));
+    if objects.is_empty() {
+        return Err(PrintError::NoObject { place: key.to_string() });
+    }
+    let read_spec = ReadSpec { window: None, ..spec.read_spec() };
+    let printer = Printer { read_spec, store, spec, printing, interrupted };
+    let mut printed = Printed::default();
+    printer.print(objects, out, &mut printed)?;
+    Ok(printed)
+}
+
+impl Printed {
+    fn note(&mut self, gathered: &Gathered) {
+        for (key, _, lost) in &gathered.lost {
+            self.lost.push((format!("{key}:{}", lost.offset), lost.reason.clone()));
+        }
+    }
+
+    fn add(&mut self, object: &ObjectMeta, outcome: Result<ObjectOutcome, Failure>) {
+        match outcome {
+            Err(failure) => self.failed.push((object.key.clone(), failure.reason)),
+            Ok(outcome) => {
+                self.records += outcome.tally.kept;
+                for lost in outcome.lost {
+                    self.lost.push((format!("{}:{}", object.key, lost.offset), lost.reason));
+                }
+            }
+        }
+    }
+}
+
+/// What the threads hand on.
+enum Piece {
+    Lines(Vec<u8>),
+    Seen(Schema),
+    Done(Result<ObjectOutcome, Failure>),
+}
+
+struct Printer<'a> {
+    read_spec: ReadSpec,
+    store: &'a Store,
+    spec: &'a JobSpec,
+    printing: &'a Printing,
+    interrupted: &'a AtomicBool,
+}
+
+impl Printer<'_> {
+    fn print(
+        &self,
+        objects: Vec<ObjectMeta>,
+        out: &mut (dyn Write + Send),
+        printed: &mut Printed,
+    ) -> Result<(), PrintError> {
+        if !self.printing.csv {
+            let mut spec = self.read_spec.clone();
+            spec.json.projection = Projection::Named(Vec::new());
+            spec.json.by.clear();
+            let raw = self.printing.raw;
+            let each = |_: Frame| Vec::new();
+            return self.run(&objects, &spec, None, raw, &each, out, printed);
+        }
+        let columns = self.csv_columns(&objects)?;
+        let header: Vec<String> =
+            columns.iter().map(|column| csv_cell(&column.name, self.printing.excel_safe)).collect();
+        writeln!(out, "{}", header.join(","))?;
+        let mut spec = self.read_spec.clone();
+        spec.json.projection = Projection::All;
+        let excel_safe = self.printing.excel_safe;
+        let each = |frame: Frame| csv_lines(&frame, &columns, excel_safe);
+        self.run(&objects, &spec, Some(&columns), false, &each, out, printed)
+    }
+
+    /// Reads the objects once for their columns, before the header can be printed.
+    fn csv_columns(&self, objects: &[ObjectMeta]) -> Result<Vec<ColumnSpec>, PrintError> {
+        let mut spec = self.read_spec.clone();
+        spec.json.projection = Projection::All;
+        let schema = Mutex::new(Schema::default());
+        let mut nothing = io::sink();
+        let mut unheard = Printed::default();
+        self.run_with(objects, &spec, None, &|_, frame: Frame| {
+            let mut seen = Schema::default();
+            frame.seen.iter().for_each(|(path, kinds)| seen.see(path, *kinds));
+            Piece::Seen(seen)
+        }, None, &schema, &mut nothing, &mut unheard)?;
+        let all = schema.into_inner().expect("the sink does not panic").columns(&self.spec.pins);
+        if self.printing.columns.is_empty() {
+            return Ok(all);
+        }
+        let named = |name: &String| {
+            let found = all.iter().find(|column| column.name == *name || column.path.is_named(name));
+            found.cloned().ok_or_else(|| PrintError::NoColumn {
+                name: name.clone(),
+                available: all.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", "),
+            })
+        };
+        self.printing.columns.iter().map(named).collect()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn run(
+        &self,
+        objects: &[ObjectMeta],
+        spec: &ReadSpec,
+        columns: Option<&[ColumnSpec]>,
+        raw: bool,
+        each: &(dyn Fn(Frame) -> Vec<u8> + Sync),
+        out: &mut (dyn Write + Send),
+        printed: &mut Printed,
+    ) -> Result<(), PrintError> {
+        let schema = Mutex::new(Schema::default());
+        let lines = columns.is_none().then_some(raw);
+        let piece = |lines: Vec<u8>, frame: Frame| {
+            Piece::Lines(if columns.is_none() { lines } else { each(frame) })
+        };
+        self.run_with(objects, spec, columns, &piece, lines, &schema, out, printed)
+    }
+
+    /// `lines`: records are collected as they stand (with their line breaks, if so).
+    #[allow(clippy::too_many_arguments)]
+    fn run_with(
+        &self,
+        objects: &[ObjectMeta],
+        spec: &ReadSpec,
+        columns: Option<&[ColumnSpec]>,
+        piece: &(dyn Fn(Vec<u8>, Frame) -> Piece + Sync),
+        lines: Option<bool>,
+        schema: &Mutex<Schema>,
+        out: &mut (dyn Write + Send),
+        printed: &mut Printed,
+    ) -> Result<(), PrintError> {
+        let jobs = self.spec.jobs.clamp(1, objects.len().max(1));
+        let fetch = self.store.fetch(objects.into(), self.spec.fetch);
+        let engine: Engine<'_, Piece, PrintError> =
+            Engine::new(objects.len(), jobs, self.interrupted);
+        let mut workers: Vec<ObjectReader> = (0..jobs)
+            .map(|_| {
+                let mut reader = ObjectReader::new(spec.clone());
+                reader.expect(columns.unwrap_or_default());
+                reader
+            })
+            .collect();
+        let sink = Mutex::new((out, printed));
+        engine.run(
+            &mut workers,
+            &|reader, emitter| self.work(&fetch, objects, reader, lines, piece, emitter),
+            &|_, object, piece| {
+                let (out, printed) = &mut *sink.lock().expect("the sink does not panic");
+                match piece {
+                    Piece::Lines(lines) => out.write_all(&lines)?,
+                    Piece::Seen(seen) => {
+                        schema.lock().expect("the sink does not panic").join(&seen);
+                    }
+                    Piece::Done(outcome) => printed.add(&objects[object], outcome),
+                }
+                Ok(())
+            },
+        )?;
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(JobError::Interrupted.into());
+        }
+        Ok(())
+    }
+
+    fn work(
+        &self,
+        fetch: &Fetch,
+        objects: &[ObjectMeta],
+        reader: &mut ObjectReader,
+        lines: Option<bool>,
+        piece: &(dyn Fn(Vec<u8>, Frame) -> Piece + Sync),
+        emitter: &Emitter<'_, '_, Piece, PrintError>,
+    ) -> Result<(), PrintError> {
+        let Some((at, body)) = fetch.next() else { return Ok(()) };
+        emitter.claim(at);
+        let outcome = match body {
+            Err(error) if error.concerns_whole_source() => {
+                return Err(JobError::Store(error).into());
+            }
+            Err(error) => Err(Failure::from(&error)),
+            Ok(body) => {
+                let (content, _permit) = body.into_parts();
+                let text = std::cell::RefCell::new(Vec::new());
+                let mut see = |record: &[u8]| {
+                    if let Some(raw) = lines {
+                        put_line(&mut text.borrow_mut(), record, raw);
+                    }
+                };
+                let mut take = |frame: Frame| match emitter.emit(piece(text.take(), frame)) {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(Stopped)) => Err(None),
+                    Err(error) => Err(Some(error)),
+                };
+                match reader.read(&objects[at], content, None, &mut see, &mut take) {
+                    Ok(outcome) => Ok(outcome),
+                    Err(ReadFailure::Store(error)) => Err(Failure::from(&error)),
+                    Err(ReadFailure::Taker(Some(error))) => return Err(error),
+                    Err(ReadFailure::Taker(None)) => return Ok(()),
+                    // What was printed cannot be taken back: the rest is named as lost.
+                    Err(ReadFailure::StartOver(finding)) => Err(finding.into_failure()),
+                }
+            }
+        };
+        emitter.emit(Piece::Done(outcome)).map(|_| ())
+    }
+}
+
+/// Appends a record and a line end. Line breaks inside a record can only stand between tokens.
+fn put_line(out: &mut Vec<u8>, record: &[u8], raw: bool) {
+    let start = out.len();
+    out.extend_from_slice(record);
+    if !raw {
+        for byte in &mut out[start..] {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+    }
+    out.push(b'\n');
+}
+
+fn csv_lines(frame: &Frame, columns: &[ColumnSpec], excel_safe: bool) -> Vec<u8> {
+    let held: Vec<Option<&Column>> = columns
+        .iter()
+        .map(|wanted| frame.columns.iter().find(|column| column.path == wanted.path))
+        .collect();
+    let mut out = Vec::new();
+    for row in 0..frame.rows {
+        for (at, column) in held.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            if let Some(column) = column.filter(|column| column.is_valid(row)) {
+                let cell = cell_text(&column.values, row);
+                out.extend_from_slice(csv_cell(&cell, excel_safe).as_bytes());
+            }
+        }
+        out.push(b'\n');
+    }
+    out
+}
+
+fn cell_text(values: &Values, row: usize) -> String {
+    match values {
+        Values::Null => String::new(),
+        Values::Bool(bits) => bits.get(row).to_string(),
+        Values::Int(values) => values[row].to_string(),
+        Values::Float(values) => values[row].to_string(),
+        Values::Text(texts) => texts.get(row).to_string(),
+        Values::List { ends, items } => {
+            let begin = if row == 0 { 0 } else { ends[row - 1] as usize };
+            let item = |at: usize| match (&*items.values, items.valid.get(at)) {
+                (_, false) => "null".to_string(),
+                (Values::Text(texts), true) => {
+                    serde_json::Value::from(texts.get(at)).to_string()
+                }
+                (values, true) => cell_text(values, at),
+            };
+            let items: Vec<String> = (begin..ends[row] as usize).map(item).collect();
+            format!("[{}]", items.join(","))
+        }
+    }
+}
+
+/// A cell by RFC 4180.
+fn csv_cell(text: &str, excel_safe: bool) -> String {
+    let is_number = text.parse::<f64>().is_ok();
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number;
+    let guard = if excel_safe && formula { "'" } else { "" };
+    let text = format!("{guard}{text}");
+    if text.contains(['"', ',', '\n', '\r']) || text.starts_with(' ') || text.ends_with(' ') {
+        return format!("\"{}\"", text.replace('"', "\"\""));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_line_unless_it_is_wanted_raw() {
+        let mut out = Vec::new();
+        put_line(&mut out, b"{\n \"a\": 1\r\n}", false);
+        put_line(&mut out, b"{\n}", true);
+        assert_eq!(out, b"{  \"a\": 1  }\n{\n}\n");
+    }
+
+    #[test]
+    fn cells_are_quoted_where_csv_needs_it_and_guarded_where_asked() {
+        assert_eq!(csv_cell("plain", false), "plain");
+        assert_eq!(csv_cell("a,\"b\"\n", false), "\"a,\"\"b\"\"\n\"");
+        assert_eq!(csv_cell("=1+1", false), "=1+1");
+        assert_eq!(csv_cell("=1+1", true), "'=1+1");
+        assert_eq!(csv_cell("-12.5", true), "-12.5");
+    }
+}
