@@ -1,0 +1,321 @@
+//! Where everything stands: a spec and its series go in, a scene comes out. From top to bottom:
+//! title, verdict and window, the panels over one time axis, whose time it is, what is not shown.
+//! Pure; all text is measured before it is placed.
+
+use super::clock::{self, Clock};
+use super::font::font;
+use super::legend::Legend;
+use super::palette::{self, Rgb};
+use super::panel::{Panel, Plot};
+use super::scene::{Align, HEAD_PX, Scene, TEXT_PX, TITLE_PX};
+use super::series::Series;
+use super::spec::{ChartError, ChartSpec};
+use super::text::{drawable, fit, fit_middle, grouped, wrap};
+use super::time_axis::TimeAxis;
+use super::value_axis::ValueAxis;
+
+const MARGIN_PX: f64 = 24.0;
+const LINE_PX: f64 = 18.0;
+/// Usual heights of plots, and the least that can be read.
+const RECORDS_PX: f64 = 240.0;
+const METRIC_PX: f64 = 150.0;
+const LEAST_PX: f64 = 64.0;
+/// From a plot to the baseline of the next panel's title, and from there to the plot.
+const PANEL_GAP_PX: f64 = 34.0;
+const TITLE_GAP_PX: f64 = 12.0;
+const HOUR_US: i64 = 3_600_000_000;
+
+/// A panel on its way to its place.
+struct Placed<'a> {
+    panel: Panel<'a>,
+    title: String,
+    legend: Legend,
+    height: f64,
+}
+
+/// Lays out the whole picture.
+pub fn compose(spec: &ChartSpec, series: &Series, clock: &Clock) -> Result<Scene, ChartError> {
+    let width = f64::from(spec.width_px) - 2.0 * MARGIN_PX;
+    let mut scene = Scene { width_px: spec.width_px, ..Scene::default() };
+    let header = draw_header(&mut scene, spec, series, width);
+    let shades = shades(spec);
+
+    let room = spec.max_panels.max(1) - 1;
+    let metrics = series.metrics.iter().take(room);
+    let mut panels: Vec<Placed> = std::iter::once(Panel::Records)
+        .chain(metrics.map(Panel::Metric))
+        .map(|panel| place(panel, spec, series, !shades.is_empty(), width))
+        .collect();
+    let mut below = Footer::of(spec, series, clock, room, width);
+    let fixed = header + panels.iter().map(Placed::above).sum::<f64>() + below.height();
+    set_heights(&mut panels, spec, fixed)?;
+
+    let axes: Vec<ValueAxis> = panels.iter().map(|p| p.panel.axis(series, p.height)).collect();
+    let left = (MARGIN_PX + gutter(&axes)).ceil();
+    let right = f64::from(spec.width_px) - MARGIN_PX;
+    let size = f64::from(TEXT_PX);
+    let time = TimeAxis::of(spec, clock, right - left, size);
+    below.has_second_row = !time.jumps.is_empty() || time.ticks.iter().any(|t| t.below.is_some());
+
+    let mut y = header;
+    let mut bottom = y;
+    for (placed, axis) in panels.iter().zip(&axes) {
+        let baseline = y + PANEL_GAP_PX;
+        let top = y + placed.above();
+        bottom = top + placed.height;
+        let (start_us, end_us) = (spec.start_us, spec.end_us);
+        let plot = Plot { left, right, top, bottom, start_us, end_us };
+        let title = fit(&drawable(&placed.title), f64::from(HEAD_PX), width);
+        scene.label(&title, (MARGIN_PX, baseline, Align::Left), HEAD_PX, palette::TITLE);
+        placed.legend.draw(&mut scene, MARGIN_PX, right, baseline);
+        draw_behind(&mut scene, &plot, axis, &time, &shades);
+        placed.panel.draw(&mut scene, &plot, axis, spec, series);
+        draw_over(&mut scene, &plot, axis, &time);
+        y = bottom;
+    }
+    let plot = Plot { left, right, top: header, bottom, start_us: spec.start_us, end_us: spec.end_us };
+    draw_time(&mut scene, &plot, &time);
+    below.draw(&mut scene, bottom, right, &time.caption);
+    scene.height_px = spec.height_px.unwrap_or((bottom + below.height()).ceil() as u32);
+    describe(&mut scene, spec, series, clock);
+    Ok(scene)
+}
+
+fn place<'a>(panel: Panel<'a>, spec: &ChartSpec, series: &Series, has_shade: bool, width: f64) -> Placed<'a> {
+    let title = panel.title(spec, series);
+    let title_px = font().width(&drawable(&title), f64::from(HEAD_PX));
+    let legend = Legend::new(panel.legend(spec, series, has_shade), title_px, width);
+    let height = match panel {
+        Panel::Records => RECORDS_PX,
+        Panel::Metric(_) => METRIC_PX,
+    };
+    Placed { panel, title, legend, height }
+}
+
+impl Placed<'_> {
+    /// Room above the plot: gap, title and legend.
+    fn above(&self) -> f64 {
+        PANEL_GAP_PX + self.legend.height() + TITLE_GAP_PX
+    }
+}
+
+/// Shares out a given height in the proportion of the usual ones.
+fn set_heights(panels: &mut [Placed], spec: &ChartSpec, fixed: f64) -> Result<(), ChartError> {
+    let Some(px) = spec.height_px else { return Ok(()) };
+    let usual: f64 = panels.iter().map(|p| p.height).sum();
+    let stretch = (f64::from(px) - fixed) / usual;
+    let smallest = panels.iter().map(|p| p.height).fold(f64::INFINITY, f64::min);
+    if smallest * stretch < LEAST_PX {
+        let least = (fixed + usual * LEAST_PX / smallest).ceil() as u32;
+        return Err(ChartError::TooLow { panels: panels.len(), px, least });
+    }
+    for panel in panels {
+        panel.height = (panel.height * stretch).floor();
+    }
+    Ok(())
+}
+
+/// Room for the labels of the value axes.
+fn gutter(axes: &[ValueAxis]) -> f64 {
+    let labels = axes.iter().flat_map(|axis| &axis.ticks);
+    let widths = labels.map(|(_, label)| font().width(label, f64::from(TEXT_PX)));
+    widths.fold(24.0, f64::max) + 8.0
+}
+
+/// Title, verdict, window and source. Returns where the header ends.
+fn draw_header(scene: &mut Scene, spec: &ChartSpec, series: &Series, width: f64) -> f64 {
+    let size = f64::from(TEXT_PX);
+    scene.title = title(spec, series);
+    let text = fit(&drawable(&scene.title), f64::from(TITLE_PX), width);
+    scene.label(&text, (MARGIN_PX, 38.0, Align::Left), TITLE_PX, palette::TITLE);
+
+    let is_final = spec.verdict == "final";
+    let rgb = if is_final { palette::FINAL } else { palette::PROVISIONAL };
+    let verdict = wrap(&drawable(&spec.verdict), size, width - 16.0, 2);
+    let mut baseline = 62.0;
+    scene.rect(MARGIN_PX, baseline - 9.0, MARGIN_PX + 10.0, baseline + 1.0, rgb.solid());
+    let mut used = 0.0;
+    for (i, line) in verdict.iter().enumerate() {
+        baseline += if i > 0 { LINE_PX } else { 0.0 };
+        used = scene.label(line, (MARGIN_PX + 16.0, baseline, Align::Left), TEXT_PX, rgb);
+    }
+    let window = drawable(&format!("{} UTC", window_text(spec)));
+    let source = drawable(&spec.source);
+    let wanted = if source.is_empty() { window.clone() } else { format!("{window} · {source}") };
+    let mut x = MARGIN_PX + 16.0 + used + 18.0;
+    if verdict.len() > 1 || x + font().width(&wanted, size) > MARGIN_PX + width {
+        baseline += LINE_PX;
+        x = MARGIN_PX;
+    }
+    let room = MARGIN_PX + width - x - font().width(&format!("{window} · "), size);
+    let text = if source.is_empty() {
+        fit(&window, size, MARGIN_PX + width - x)
+    } else {
+        format!("{window} · {}", fit_middle(&source, size, room))
+    };
+    scene.label(&text, (x, baseline, Align::Left), TEXT_PX, palette::MUTED);
+    baseline
+}
+
+fn title(spec: &ChartSpec, series: &Series) -> String {
+    let records = match series.total {
+        0 => "no records".to_string(),
+        1 => "1 record".to_string(),
+        n => format!("{} records", grouped(n)),
+    };
+    format!("{} · {} · {records}", spec.label, spec.tz.name())
+}
+
+/// Both ends of the window, UTC; seconds only where there are any.
+fn window_text(spec: &ChartSpec) -> String {
+    let end = |us: i64| format!("{} {}", clock::formatted(us, "%Y-%m-%d"), clock::time_of_day(us));
+    format!("{} – {}", end(spec.start_us), end(spec.end_us))
+}
+
+/// The hours without objects that lie in the window, neighbours joined; µs UTC.
+fn shades(spec: &ChartSpec) -> Vec<(i64, i64)> {
+    let mut hours = spec.empty_hours_us.clone();
+    hours.sort_unstable();
+    hours.dedup();
+    let mut joined: Vec<(i64, i64)> = Vec::new();
+    for hour in hours {
+        let (from, to) = (hour.max(spec.start_us), (hour + HOUR_US).min(spec.end_us));
+        if from >= to {
+            continue;
+        }
+        match joined.last_mut() {
+            Some(last) if last.1 == from => last.1 = to,
+            _ => joined.push((from, to)),
+        }
+    }
+    joined
+}
+
+/// Shades and grid.
+fn draw_behind(scene: &mut Scene, plot: &Plot, axis: &ValueAxis, time: &TimeAxis, shades: &[(i64, i64)]) {
+    for &(from, to) in shades {
+        let (x0, x1) = (plot.x(from).round(), plot.x(to).round());
+        scene.rect(x0, plot.top, x1.max(x0 + 1.0), plot.bottom, palette::SHADE.solid());
+    }
+    for tick in &time.ticks {
+        let x = plot.x(tick.at_us).round();
+        scene.rect(x, plot.top, x + 1.0, plot.bottom, palette::GRID.solid());
+    }
+    for (value, label) in &axis.ticks {
+        let y = plot.y(axis, *value).round();
+        scene.rect(plot.left, y, plot.right, y + 1.0, palette::GRID.solid());
+        let at = (plot.left - 8.0, y + 4.0, Align::Right);
+        scene.label(label, at, TEXT_PX, palette::MUTED);
+    }
+}
+
+/// The line of zero, or the lowest one, and the jumps of the clock.
+fn draw_over(scene: &mut Scene, plot: &Plot, axis: &ValueAxis, time: &TimeAxis) {
+    let has_zero = (axis.low..=axis.high).contains(&0.0);
+    let zero = plot.y(axis, if has_zero { 0.0 } else { axis.low }).round();
+    scene.rect(plot.left, zero, plot.right, zero + 1.0, palette::AXIS.solid());
+    for jump in &time.jumps {
+        let x = plot.x(jump.at_us).round();
+        let mut y = plot.top;
+        while y < plot.bottom {
+            let paint = palette::JUMP.solid();
+            scene.rect(x, y, x + 1.0, (y + 4.0).min(plot.bottom), paint);
+            y += 7.0;
+        }
+    }
+}
+
+/// Ticks and their labels below the last plot.
+fn draw_time(scene: &mut Scene, plot: &Plot, time: &TimeAxis) {
+    for us in &time.minor_us {
+        let x = plot.x(*us).round();
+        scene.rect(x, plot.bottom + 1.0, x + 1.0, plot.bottom + 4.0, palette::AXIS.solid());
+    }
+    let mut taken: Vec<(f64, f64)> = Vec::new();
+    for tick in &time.ticks {
+        let x = plot.x(tick.at_us).round();
+        scene.rect(x, plot.bottom + 1.0, x + 1.0, plot.bottom + 7.0, palette::AXIS.solid());
+        let at = (x + 0.5, plot.bottom + 20.0, Align::Center);
+        scene.label(&tick.label, at, TEXT_PX, palette::TEXT);
+        if let Some(below) = &tick.below {
+            below_tick(scene, below, x, plot, palette::MUTED, &mut taken);
+        }
+    }
+    for jump in &time.jumps {
+        let x = plot.x(jump.at_us).round();
+        below_tick(scene, &jump.label, x, plot, palette::JUMP, &mut taken);
+    }
+}
+
+/// A label in the second row, where it fits between those that are there.
+fn below_tick(scene: &mut Scene, text: &str, x: f64, plot: &Plot, rgb: Rgb, taken: &mut Vec<(f64, f64)>) {
+    let half = font().width(text, f64::from(TEXT_PX)) / 2.0;
+    let center = x.clamp(half + 4.0, f64::from(scene.width_px) - half - 4.0);
+    let (from, to) = (center - half - 4.0, center + half + 4.0);
+    if taken.iter().all(|&(a, b)| to <= a || from >= b) {
+        taken.push((from, to));
+        scene.label(text, (center, plot.bottom + 35.0, Align::Center), TEXT_PX, rgb);
+    }
+}
+
+/// What stands below the time axis.
+struct Footer {
+    /// Whether dates or jumps stand below the time; taken for granted until the ticks are known.
+    has_second_row: bool,
+    notes: Vec<String>,
+}
+
+impl Footer {
+    fn of(spec: &ChartSpec, series: &Series, clock: &Clock, room: usize, width: f64) -> Footer {
+        let hidden: Vec<&str> = series.metrics.iter().skip(room).map(|m| m.name.as_str()).collect();
+        let mut notes = Vec::new();
+        if !hidden.is_empty() {
+            let count = hidden.len();
+            let noun = if count == 1 { "metric" } else { "metrics" };
+            let text = format!("{count} more {noun} not drawn: {}", hidden.join(", "));
+            notes.push(fit(&drawable(&text), f64::from(TEXT_PX), width));
+        }
+        let has_second_row = spec.date.is_none() || clock.jumps().next().is_some();
+        Footer { has_second_row, notes }
+    }
+
+    /// Baseline of the caption, from the bottom of the last plot.
+    fn caption(&self) -> f64 {
+        if self.has_second_row { 58.0 } else { 42.0 }
+    }
+
+    fn height(&self) -> f64 {
+        self.caption() + self.notes.len() as f64 * LINE_PX + 18.0
+    }
+
+    fn draw(&self, scene: &mut Scene, bottom: f64, right: f64, caption: &str) {
+        let y = bottom + self.caption();
+        scene.label(caption, (right, y, Align::Right), TEXT_PX, palette::MUTED);
+        for (i, note) in self.notes.iter().enumerate() {
+            let y = y + (i + 1) as f64 * LINE_PX;
+            scene.label(note, (MARGIN_PX, y, Align::Left), TEXT_PX, palette::MUTED);
+        }
+    }
+}
+
+/// The picture in words, for those who cannot see it.
+fn describe(scene: &mut Scene, spec: &ChartSpec, series: &Series, clock: &Clock) {
+    let mut text = format!("{}. {} UTC. {}.", scene.title, window_text(spec), spec.verdict);
+    let totals = series.totals();
+    let busiest = totals.iter().enumerate().rev().max_by_key(|(_, total)| **total);
+    if let Some((step, total)) = busiest.filter(|(_, total)| **total > 0) {
+        let at = clock.local_us(series.steps[step].start_us);
+        let (at, total) = (clock::formatted(at, "%Y-%m-%d %H:%M"), grouped(*total));
+        text.push_str(&format!(" Most records in one step: {total}, from {at} on."));
+    }
+    let groups: Vec<String> = series
+        .groups
+        .iter()
+        .filter(|_| super::panel::is_grouped(spec, series))
+        .map(|g| format!("{} {}", g.name, grouped(g.total)))
+        .collect();
+    if !groups.is_empty() {
+        text.push_str(&format!(" By {}: {}.", spec.by.join(", "), groups.join(", ")));
+    }
+    scene.description = text;
+}
