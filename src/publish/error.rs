@@ -24,7 +24,40 @@ pub enum PublishError {
     },
 
     #[error("cannot write the table {}: {message}", path.display())]
-    Table { path: PathBuf, message: String },
+    WriteTable { path: PathBuf, message: String },
+
+    #[error("cannot read the table {}: {message}", path.display())]
+    ReadTable { path: PathBuf, message: String },
+
+    #[error(
+        "another run is using {}: {holder}; wait for it to end, or choose another --out",
+        out.display()
+    )]
+    Locked { out: PathBuf, holder: String },
+
+    #[error(
+        "{} holds days of {found} and this run is for {asked}: one --out has one zone, \
+         so choose another --out, or use --tz {found}",
+        out.display()
+    )]
+    OtherZone {
+        out: PathBuf,
+        found: String,
+        asked: String,
+    },
+
+    #[error("cannot understand the manifest {}: {problem}", path.display())]
+    Manifest { path: PathBuf, problem: String },
+
+    #[error(
+        "the record of an interrupted publish, {}, is damaged ({problem}): \
+         remove it and publish its day again",
+        path.display()
+    )]
+    CommitRecord { path: PathBuf, problem: String },
+
+    #[error(transparent)]
+    Equation(#[from] super::manifest::EquationError),
 }
 
 impl PublishError {

@@ -1,18 +1,35 @@
 //! Frames and tables → files in the layout of `--out`, a day at a time, whole or not at all.
+//!
+//! [`encode_column`] and [`RecordsWriter`] make `records`, [`write_table`] the small tables,
+//! [`OutFolder`] locks the folder, and [`Stage`] publishes with a [`Manifest`] as the commit.
 
 mod chunk;
+mod commit;
 mod compact;
 mod dictionary;
 mod error;
 mod footer;
 mod gather;
+mod lock;
+mod manifest;
+mod out;
 mod pages;
+mod place;
 mod records;
+mod tables;
 
 pub use chunk::EncodedChunk;
 pub use error::PublishError;
 pub use gather::can_cast;
+pub use manifest::{
+    BytesNote, ColumnNote, EquationError, ExcludedObjects, FailedObject, FileNote, ListingNote,
+    MANIFEST_VERSION, Manifest, MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount,
+    RecordsNote, RunNote, State, TimeNote, Verdict, WindowNote, check_equations, inputs_digest,
+};
+pub use out::{OutFolder, Stage, read_manifest};
+pub use place::{Item, Step, Target};
 pub use records::{
     EncodeOptions, ROWS_PER_ROW_GROUP, RecordColumn, RecordsFile, RecordsWriter, RowGroup, Slice,
     encode_column, null_chunk,
 };
+pub use tables::{QUARANTINE_BYTES, QuarantineRow, quarantine_table, read_table, write_table};
