@@ -30,14 +30,9 @@ impl Lock {
         let folder = out.join(OWN_FOLDER);
         let path = folder.join("lock");
         for _ in 0..ATTEMPTS {
-            std::fs::create_dir_all(&folder).map_err(PublishError::file("create", &folder))?;
             let mut options = File::options();
-            let opened = options
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path);
+            options.read(true).write(true).create(true).truncate(false);
+            let opened = make_folder(&folder).and_then(|()| options.open(&path));
             let mut file = match opened {
                 // The run before has just removed the folder.
                 Err(problem) if problem.kind() == io::ErrorKind::NotFound => continue,
@@ -76,6 +71,13 @@ impl Drop for Lock {
             // Fails where something is left in it, which then has a reason to be there.
             let _ = std::fs::remove_dir(folder);
         }
+    }
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    match std::fs::create_dir(folder) {
+        Err(problem) if problem.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
 }
 

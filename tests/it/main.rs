@@ -3,5 +3,6 @@
 mod aggregate;
 mod cli;
 mod json;
+mod publish;
 mod s3server;
 mod store;
