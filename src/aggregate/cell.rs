@@ -357,6 +357,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn integers_beyond_f64_count_towards_the_thousand() {
+        let both = |bigs: i64| ints(1..=600).chain(ints(i64::MAX - bigs..=i64::MAX - 1));
+        assert!(cell_of(both(400)).stats().unwrap().quantiles_exact);
+        assert!(!cell_of(both(401)).stats().unwrap().quantiles_exact);
+    }
+
     fn number() -> impl Strategy<Value = Num> {
         prop_oneof![
             4 => (-5000i32..5000).prop_map(|value| Num::Float(f64::from(value) / 10.0 + 0.0)),
@@ -366,10 +373,12 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         #[test]
         fn any_cut_merged_in_any_order_says_the_same(
-            numbers in prop::collection::vec(number(), 1..2_500),
-            cuts in prop::collection::vec(0usize..2_500, 2),
+            numbers in prop::collection::vec(number(), 1..5_000),
+            cuts in prop::collection::vec(0usize..5_000, 2),
             turn in 0usize..3,
         ) {
             let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % numbers.len()).collect();

@@ -409,10 +409,14 @@ mod tests {
             let mut left = Groups::new(names, 100);
             let mut right = Groups::new(names, 100);
             let first = frame(&vec![columns[0]; width]);
-            let second = frame(&vec![columns[1]; width]);
+            let mut second = frame(&vec![columns[1]; width]);
+            for keys in &mut second.groups {
+                keys.kinds = Kinds::TEXT;
+            }
             left.read(&first, &mut Vec::new()).unwrap();
             right.read(&second, &mut Vec::new()).unwrap();
             let ids = left.merge(&right).unwrap();
+            assert!(left.by().iter().all(|by| by.kinds == Kinds::TEXT));
             assert_eq!(left.len(), 4);
             for (theirs, mine) in ids.iter().enumerate() {
                 assert_eq!(texts(&left, *mine), texts(&right, theirs as u32));

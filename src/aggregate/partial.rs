@@ -262,7 +262,7 @@ fn read_json(source: &str) -> Value {
         Some(b'"') if source.contains('\\') => serde_json::from_str::<String>(source)
             .ok()
             .and_then(|text| Num::parse(text.as_bytes())),
-        Some(b'"') => Num::parse(source[1..source.len() - 1].as_bytes()),
+        Some(b'"') => Num::parse(&source.as_bytes()[1..source.len() - 1]),
         Some(_) => Num::parse(source.as_bytes()),
     };
     number.map_or(Value::NotNumber, Value::Number)
