@@ -7,9 +7,10 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::bounds::statistics;
 use super::compact::put_struct;
 use super::dictionary::Dictionary;
-use super::footer::{ChunkMeta, Encoding, Statistics};
+use super::footer::{ChunkMeta, Encoding};
 use super::gather::{Flat, Levels};
 use super::pages::{
     put_delta, put_delta_length, put_delta_prefix, put_hybrid, put_packed, put_plain_texts,
@@ -23,8 +24,6 @@ const PAGE_BYTES: usize = 1024 * 1024;
 const ZSTD_LEVEL: i32 = 1;
 /// Values that are looked at to choose between encodings.
 const SAMPLE_VALUES: usize = 1024;
-/// Longest bound of a text column in the statistics, in bytes.
-const BOUND_BYTES: usize = 64;
 
 /// A column chunk as it will stand in the file, page headers included.
 #[derive(Clone, PartialEq, Debug)]
@@ -375,120 +374,9 @@ fn compress(page: &[u8]) -> Vec<u8> {
         .expect("the buffer is as large as the worst case")
 }
 
-fn statistics(values: &Flat, texts: Option<&Dictionary<&[u8]>>, levels: &Levels) -> Statistics {
-    let nulls = levels.slots - values.len();
-    let mut made = Statistics {
-        nulls,
-        ..Statistics::default()
-    };
-    let bounds = match values {
-        Flat::Bool(values) => bounds(values.iter().copied(), |a, b| a < b)
-            .map(|(min, max)| (vec![u8::from(min)], vec![u8::from(max)])),
-        Flat::Int(values) => bounds(values.iter().copied(), |a, b| a < b)
-            .map(|(min, max)| (min.to_le_bytes().to_vec(), max.to_le_bytes().to_vec())),
-        Flat::Float(values) => bounds(values.iter().copied(), |a, b| a < b).map(|(min, max)| {
-            // Both zeros compare equal, so the bounds take the wider one.
-            let min = if min == 0.0 { -0.0 } else { min };
-            let max = if max == 0.0 { 0.0 } else { max };
-            (min.to_le_bytes().to_vec(), max.to_le_bytes().to_vec())
-        }),
-        Flat::Text(values) => {
-            let distinct = texts.map_or(&values[..], |made| &made.entries);
-            let found = bounds(distinct.iter().copied(), |a, b| a < b);
-            if let Some((min, max)) = found {
-                made.set_text_bounds(min, max);
-            }
-            None
-        }
-    };
-    if let Some((min, max)) = bounds {
-        made.min = Some(min);
-        made.max = Some(max);
-    }
-    made
-}
-
-fn bounds<T: Copy>(
-    mut values: impl Iterator<Item = T>,
-    less: impl Fn(T, T) -> bool,
-) -> Option<(T, T)> {
-    let first = values.next()?;
-    Some(values.fold((first, first), |(min, max), value| {
-        (
-            if less(value, min) { value } else { min },
-            if less(max, value) { value } else { max },
-        )
-    }))
-}
-
-impl Statistics {
-    /// Long texts are cut to a shorter bound that still encloses them.
-    fn set_text_bounds(&mut self, min: &[u8], max: &[u8]) {
-        self.min_is_exact = min.len() <= BOUND_BYTES;
-        self.max_is_exact = max.len() <= BOUND_BYTES;
-        self.min = Some(cut_text(min).to_vec());
-        self.max = if self.max_is_exact {
-            Some(max.to_vec())
-        } else {
-            next_text(cut_text(max))
-        };
-    }
-}
-
-/// The longest front of whole characters within the limit.
-fn cut_text(text: &[u8]) -> &[u8] {
-    let mut end = text.len().min(BOUND_BYTES);
-    while end < text.len() && text[end] & 0xC0 == 0x80 {
-        end -= 1;
-    }
-    &text[..end]
-}
-
-/// A text greater than every text that begins with `front`; `None` where there is none.
-fn next_text(front: &[u8]) -> Option<Vec<u8>> {
-    let front = std::str::from_utf8(front).expect("frames hold whole UTF-8 values");
-    let mut characters: Vec<char> = front.chars().collect();
-    while let Some(last) = characters.pop() {
-        // The characters between D800 and DFFF do not exist.
-        let after = if last == '\u{D7FF}' {
-            Some('\u{E000}')
-        } else {
-            char::from_u32(last as u32 + 1)
-        };
-        if let Some(after) = after {
-            characters.push(after);
-            return Some(characters.into_iter().collect::<String>().into_bytes());
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_long_text_is_bounded_by_texts_that_enclose_it() {
-        let long = "가".repeat(40);
-        let mut made = Statistics::default();
-        made.set_text_bounds(long.as_bytes(), long.as_bytes());
-        let (min, max) = (made.min.expect("a bound"), made.max.expect("a bound"));
-        assert!(&min[..] < long.as_bytes() && long.as_bytes() < &max[..]);
-        assert_eq!(String::from_utf8(min).expect("whole characters").len(), 63);
-        assert!(
-            String::from_utf8(max)
-                .expect("whole characters")
-                .ends_with('각')
-        );
-        assert!(!made.min_is_exact && !made.max_is_exact);
-    }
-
-    #[test]
-    fn no_text_is_greater_than_the_last_character_repeated() {
-        assert_eq!(next_text("\u{10FFFF}\u{10FFFF}".as_bytes()), None);
-        assert_eq!(next_text("a\u{10FFFF}".as_bytes()), Some(b"b".to_vec()));
-        assert_eq!(next_text("\u{D7FF}".as_bytes()), Some("\u{E000}".into()));
-    }
 
     #[test]
     fn pages_end_between_rows_and_cover_every_slot_once() {

@@ -64,8 +64,8 @@ impl Commit {
 
     /// Publishes. After an error, [`Commit::is_decided`] tells whether the next run will finish.
     pub fn run(&self) -> Result<(), PublishError> {
-        let steps = self.prepare().into_iter().chain(self.forward());
-        steps.map(|step| self.take(&step)).collect()
+        let mut steps = self.prepare().into_iter().chain(self.forward());
+        steps.try_for_each(|step| self.take(&step))
     }
 
     /// Whether the point of no return was passed and something remains to be done.

@@ -96,3 +96,23 @@ fn room_left(free_bytes: Option<u64>) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_with_what_is_left_and_what_to_do() {
+        let path = Path::new("/no such folder/records.parquet");
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let text = PublishError::file("write", path)(full).to_string();
+        assert!(
+            text.starts_with("cannot write /no such folder/records.parquet: "),
+            "{text}"
+        );
+        assert!(text.contains(" MB are free there: make room"), "{text}");
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let text = PublishError::file("create", path)(denied).to_string();
+        assert!(!text.contains("free"), "{text}");
+    }
+}

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::records::{EncodeOptions, RecordColumn, RowGroup, Slice};
+use super::encode::{EncodeOptions, RecordColumn, RowGroup, Slice};
 use crate::json::{Bits, Column, Items, Texts, Values};
 use crate::schema::{ColumnSpec, ColumnType, Kinds, Scalar};
 

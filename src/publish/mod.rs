@@ -3,10 +3,12 @@
 //! [`encode_column`] and [`RecordsWriter`] make `records`, [`write_table`] the small tables,
 //! [`OutFolder`] locks the folder, and [`Stage`] publishes with a [`Manifest`] as the commit.
 
+mod bounds;
 mod chunk;
 mod commit;
 mod compact;
 mod dictionary;
+mod encode;
 mod error;
 mod footer;
 mod gather;
@@ -19,6 +21,9 @@ mod records;
 mod tables;
 
 pub use chunk::EncodedChunk;
+pub use encode::{
+    EncodeOptions, ROWS_PER_ROW_GROUP, RecordColumn, RowGroup, Slice, encode_column, null_chunk,
+};
 pub use error::PublishError;
 pub use gather::can_cast;
 pub use manifest::{
@@ -28,8 +33,5 @@ pub use manifest::{
 };
 pub use out::{OutFolder, Stage, read_manifest};
 pub use place::{Item, Step, Target};
-pub use records::{
-    EncodeOptions, ROWS_PER_ROW_GROUP, RecordColumn, RecordsFile, RecordsWriter, RowGroup, Slice,
-    encode_column, null_chunk,
-};
+pub use records::{Rebuild, RecordsFile, RecordsWriter};
 pub use tables::{QUARANTINE_BYTES, QuarantineRow, quarantine_table, read_table, write_table};

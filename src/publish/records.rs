@@ -1,7 +1,6 @@
 //! `records`: row groups go in, in order, one Parquet file comes out.
 //!
-//! Row groups have a fixed number of rows. Worker threads encode the columns of a row group with
-//! [`encode_column`]; [`RecordsWriter`] appends the chunks to the file as they are. When the
+//! Worker threads have encoded the columns of a row group; [`RecordsWriter`] appends the chunks to the file as they are. When the
 //! columns grow or widen on the way, the earlier chunks stay where they are, and
 //! [`RecordsWriter::finish`] copies into a second file what still holds and asks for the rest again. The file
 //! is the same, byte for byte, as if the last columns had been known from the start.
@@ -9,147 +8,21 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::ops::Range;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::chunk::{EncodedChunk, Shape, encode};
+use super::chunk::EncodedChunk;
+use super::encode::{RecordColumn, null_chunk};
 use super::error::PublishError;
 use super::footer::{ChunkMeta, DiskColumn, DiskType, MAGIC, PlacedChunk, PlacedGroup, footer};
-use super::gather::{self, Levels};
-use crate::json::{Column, Frame};
-use crate::schema::{ColumnSpec, ColumnType, Kinds, Path, Scalar};
+use crate::schema::{ColumnSpec, ColumnType};
 
-/// Rows of every row group of a `records` file but the last.
-pub const ROWS_PER_ROW_GROUP: usize = 131_072;
+/// The times, which stand before the records' own columns.
+const OWN_COLUMNS: usize = 2;
 
-/// Some rows of one frame.
-#[derive(Clone, Debug)]
-pub struct Slice {
-    pub frame: Arc<Frame>,
-    pub rows: Range<usize>,
-    /// The object's key, for `object_key`.
-    pub key: Arc<str>,
-}
-
-impl Slice {
-    /// Whether every column can be published in its wanted type without reading the object again.
-    pub fn can_cast(&self, columns: &[ColumnSpec]) -> bool {
-        let Frame { columns: held, seen, .. } = &*self.frame;
-        let castable = |from: &Column| {
-            let wanted = columns.iter().find(|column| column.path == from.path);
-            wanted.is_none_or(|wanted| gather::can_cast(from, wanted.column_type))
-        };
-        // An object that was flattened here and is one JSON value in the day has no column.
-        let flattened = |(path, kinds): &(Path, Kinds)| {
-            *kinds == Kinds::OBJECT
-                && columns.iter().any(|column| column.path == *path)
-                && !held.iter().any(|column| column.path == *path)
-        };
-        held.iter().all(castable) && !seen.iter().any(flattened)
-    }
-}
-
-/// The rows of a row group, in the order of the day.
-#[derive(Clone, Debug, Default)]
-pub struct RowGroup {
-    pub slices: Vec<Slice>,
-}
-
-impl RowGroup {
-    pub fn rows(&self) -> usize {
-        self.slices.iter().map(|slice| slice.rows.len()).sum()
-    }
-}
-
-/// A column of a `records` file.
-#[derive(Clone, Copy, Debug)]
-pub enum RecordColumn<'a> {
-    TsUtc,
-    TsLocal,
-    Field(&'a ColumnSpec),
-    ObjectKey,
-    ByteOffset,
-}
-
-impl<'a> RecordColumn<'a> {
-    /// The columns of a file in their order: both times, the records' own, the provenance.
-    pub fn all(columns: &'a [ColumnSpec], provenance: bool) -> Vec<RecordColumn<'a>> {
-        let mut all = vec![RecordColumn::TsUtc, RecordColumn::TsLocal];
-        all.extend(columns.iter().map(RecordColumn::Field));
-        if provenance {
-            all.extend([RecordColumn::ObjectKey, RecordColumn::ByteOffset]);
-        }
-        all
-    }
-
-    fn on_disk(self) -> DiskColumn<'a> {
-        let (name, kind) = match self {
-            RecordColumn::TsUtc => ("ts_utc", DiskType::TsUtc),
-            RecordColumn::TsLocal => ("ts_local", DiskType::TsLocal),
-            RecordColumn::Field(spec) => (&*spec.name, DiskType::of(spec.column_type)),
-            RecordColumn::ObjectKey => ("object_key", DiskType::Required(Scalar::Text)),
-            RecordColumn::ByteOffset => ("byte_offset", DiskType::Required(Scalar::Int)),
-        };
-        DiskColumn { name, kind }
-    }
-}
-
-/// What encoding needs beside the rows.
-#[derive(Clone, Copy)]
-pub struct EncodeOptions<'a> {
-    /// µs since the epoch in UTC → µs of the naive local time.
-    pub to_local_us: &'a (dyn Fn(i64) -> i64 + Sync),
-}
-
-/// Encodes one column of a row group. Pure; threads may encode the columns of a group at once.
-///
-/// # Errors
-/// [`PublishError::NeedsReparse`]: a frame holds the column in a type that cannot be cast exactly.
-pub fn encode_column(
-    group: &RowGroup,
-    column: RecordColumn<'_>,
-    options: &EncodeOptions<'_>,
-) -> Result<EncodedChunk, PublishError> {
-    let kind = column.on_disk().kind;
-    let pieces = gather::pieces(group, column, options).map_err(|_| match column {
-        RecordColumn::Field(spec) => PublishError::NeedsReparse {
-            column: spec.name.clone(),
-            wanted: spec.column_type,
-        },
-        _ => unreachable!("rawcat's own columns have one type"),
-    })?;
-    let (shape, levels) = match kind {
-        DiskType::List(_) => (Shape::List, gather::list_levels(&pieces)),
-        DiskType::Field(_) => (Shape::Optional, gather::flat_levels(&pieces)),
-        _ => (Shape::Required, gather::flat_levels(&pieces)),
-    };
-    let values = gather::values(&pieces, kind.scalar(), shape == Shape::List);
-    Ok(encode(&values, &levels, shape, group.rows()))
-}
-
-/// The chunk of a column that none of the rows has.
-pub fn null_chunk(rows: usize, column_type: ColumnType) -> EncodedChunk {
-    let kind = DiskType::of(column_type);
-    let is_list = matches!(kind, DiskType::List(_));
-    let levels = Levels {
-        definition: vec![0; rows],
-        repetition: if is_list { vec![0; rows] } else { Vec::new() },
-        slots: rows,
-        null_rows: rows,
-    };
-    let values = gather::values(&[], kind.scalar(), is_list);
-    encode(
-        &values,
-        &levels,
-        if is_list {
-            Shape::List
-        } else {
-            Shape::Optional
-        },
-        rows,
-    )
-}
+/// Encodes columns of a row group again, in their final types: (row group, columns) → a chunk a
+/// column.
+pub type Rebuild<'a, E> = dyn FnMut(usize, &[ColumnSpec]) -> Result<Vec<EncodedChunk>, E> + 'a;
 
 /// What [`RecordsWriter::finish`] made.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -186,7 +59,7 @@ struct WrittenChunk {
 
 impl RecordsWriter {
     /// Creates the file; its folder exists.
-    pub fn create(path: &FilePath, provenance: bool) -> Result<Self, PublishError> {
+    pub fn create(path: &Path, provenance: bool) -> Result<Self, PublishError> {
         // Read as well, because chunks may have to be copied out of it.
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(true);
@@ -262,7 +135,7 @@ impl RecordsWriter {
     pub fn finish<E: From<PublishError>>(
         mut self,
         final_columns: &[ColumnSpec],
-        rebuild: &mut dyn FnMut(usize, &[ColumnSpec]) -> Result<Vec<EncodedChunk>, E>,
+        rebuild: &mut Rebuild<'_, E>,
     ) -> Result<RecordsFile, E> {
         let same = |a: &ColumnSpec, b: &ColumnSpec| {
             a.path == b.path && DiskType::of(a.column_type) == DiskType::of(b.column_type)
@@ -286,8 +159,7 @@ impl RecordsWriter {
         self.file
             .flush()
             .map_err(PublishError::file("write", &self.path))?;
-        let own = 2;
-        let nulls = (own..own + final_columns.len())
+        let nulls = (OWN_COLUMNS..OWN_COLUMNS + final_columns.len())
             .map(|at| {
                 self.groups
                     .iter()
@@ -308,7 +180,7 @@ impl RecordsWriter {
     fn rewrite<E: From<PublishError>>(
         &mut self,
         final_columns: &[ColumnSpec],
-        rebuild: &mut dyn FnMut(usize, &[ColumnSpec]) -> Result<Vec<EncodedChunk>, E>,
+        rebuild: &mut Rebuild<'_, E>,
     ) -> Result<usize, E> {
         self.file
             .flush()
@@ -389,8 +261,7 @@ enum Part<'a> {
 }
 
 fn plan<'a>(group: &WrittenGroup, columns: &'a [ColumnSpec], provenance: bool) -> Vec<Part<'a>> {
-    let own = 2;
-    let mut plan: Vec<Part> = (0..own).map(Part::Copy).collect();
+    let mut plan: Vec<Part> = (0..OWN_COLUMNS).map(Part::Copy).collect();
     for column in columns {
         let before = group
             .columns
@@ -402,17 +273,17 @@ fn plan<'a>(group: &WrittenGroup, columns: &'a [ColumnSpec], provenance: bool) -
                 Part::Rebuild(column)
             }
             None => Part::Nulls(column.column_type),
-            Some(at) if group.chunks[own + at].meta.null_rows == group.rows => {
+            Some(at) if group.chunks[OWN_COLUMNS + at].meta.null_rows == group.rows => {
                 Part::Nulls(column.column_type)
             }
             Some(at) if needs_rebuild(group.columns[at].column_type, column.column_type) => {
                 Part::Rebuild(column)
             }
-            Some(at) => Part::Copy(own + at),
+            Some(at) => Part::Copy(OWN_COLUMNS + at),
         });
     }
     if provenance {
-        plan.extend((own + group.columns.len()..group.chunks.len()).map(Part::Copy));
+        plan.extend((OWN_COLUMNS + group.columns.len()..group.chunks.len()).map(Part::Copy));
     }
     plan
 }
@@ -445,8 +316,11 @@ fn placed(group: &WrittenGroup) -> PlacedGroup<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::{Bits, Items, Texts, Values};
-    use crate::schema::{Kinds, Pins, Schema};
+    use crate::json::{Bits, Column, Frame, Items, Texts, Values};
+    use crate::publish::encode::{EncodeOptions, RowGroup, Slice, encode_column};
+    use crate::publish::gather;
+    use crate::schema::{Kinds, Path, Pins, Scalar, Schema};
+    use std::ops::Range;
 
     fn path(name: &str) -> Path {
         Path::root().child(name)
