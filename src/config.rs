@@ -10,7 +10,6 @@ mod layers;
 mod meaning;
 mod origin;
 mod refusal;
-mod seam;
 mod show;
 pub mod value;
 pub mod zone;
@@ -26,7 +25,7 @@ use chrono_tz::Tz;
 pub use day::{Selection, Span};
 pub use layers::OptionInForce;
 pub use origin::Origin;
-pub use seam::SourceUrl;
+pub use crate::store::SourceUrl;
 pub use show::Shown;
 pub use value::PictureSize;
 

@@ -20,3 +20,4 @@ pub mod error;
 pub mod progress;
 pub mod config;
 pub mod cli;
+pub mod commands;

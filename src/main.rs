@@ -1,7 +1,5 @@
 //! The program: what was typed goes in, an exit code comes out. `run` is the architecture.
 
-mod policy;
-
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
@@ -10,6 +8,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use rawcat::cli::{Cli, Shell};
+use rawcat::commands;
 use rawcat::config::{self, PolicyConfig, Request, Shown, Surroundings};
 use rawcat::error::{Error, ExitCode, Interrupt};
 
@@ -24,23 +23,19 @@ fn main() -> std::process::ExitCode {
 fn run() -> Result<ExitCode, Error> {
     let args: Vec<OsString> = std::env::args_os().collect();
     let request = config::resolve(&args, &Surroundings::of_process()?)?;
-    let _interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen()?;
     match request {
-        Request::Fetch(_) => unwired("fetch"),
-        Request::Plan(_) => unwired("plan"),
-        Request::Cat(_) => unwired("cat"),
-        Request::Schema(_) => unwired("schema"),
-        Request::Chart(_) => unwired("chart"),
+        Request::Fetch(config) => commands::fetch(&config, &interrupt),
+        Request::Plan(config) => commands::plan(&config, &interrupt),
+        Request::Cat(config) => commands::cat(&config, &interrupt),
+        Request::Schema(config) => commands::schema(&config, &interrupt),
+        Request::Chart(config) => commands::chart(&config, &interrupt),
         Request::Policy(config) => print_policy(&config),
         Request::Config(shown) => print_config(&shown),
         Request::Completions(shell) => print_completions(shell),
         Request::Man(folder) => write_man_pages(&folder),
         Request::Help(text) => print_help(&text),
     }
-}
-
-fn unwired(command: &str) -> Result<ExitCode, Error> {
-    Err(Error::failed(format!("this build has no {command} yet")))
 }
 
 fn to_stdout(text: &[u8]) -> Result<ExitCode, Error> {
@@ -50,7 +45,7 @@ fn to_stdout(text: &[u8]) -> Result<ExitCode, Error> {
 }
 
 fn print_policy(config: &PolicyConfig) -> Result<ExitCode, Error> {
-    let Some(policy) = policy::policy(config) else {
+    let Some(policy) = commands::policy::policy(config) else {
         eprintln!(
             "no permission is needed: {} and {} are folders of this machine",
             config.source, config.out

@@ -5,9 +5,13 @@
 //! of objects, nor the number of threads, nor the size of chunks can show in the result.
 //! This room never looks at values.
 
+mod pin;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+
+pub use pin::{pins_from_json, pins_to_json};
 
 /// Where a value stood in its record: the keys from the root to it, as a JSON Pointer (RFC 6901).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -147,17 +147,14 @@ pub struct BucketArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Chart")]
 pub struct PictureArgs {
-    /// Size of the picture in pixels
-    #[arg(
-        long,
-        value_name = "WxH",
-        default_value = "1200x700",
-        hide_short_help = true
-    )]
+    /// Width of the picture in pixels, or width x height
+    ///
+    /// Without a height, the picture is as high as its panels ask for.
+    #[arg(long, value_name = "W[xH]", default_value = "1200", hide_short_help = true)]
     pub size: PictureSize,
 
-    /// Most metrics drawn, one panel each
-    #[arg(long, value_name = "N", default_value = "6", value_parser = parse_count,
+    /// Most panels drawn: one of the records, and one a metric
+    #[arg(long, value_name = "N", default_value = "4", value_parser = parse_count,
         hide_short_help = true)]
     pub panels: NonZeroUsize,
 }

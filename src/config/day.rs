@@ -4,9 +4,9 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use chrono_tz::Tz;
 
 use super::layers::Settings;
-use super::seam::parse_day;
 use crate::cli::DayArgs;
 use crate::error::Error;
+use crate::window::parse_day;
 
 /// The days or the window that a command is about.
 #[derive(Clone, PartialEq, Eq, Debug)]

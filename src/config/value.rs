@@ -155,29 +155,30 @@ pub fn parse_count(text: &str) -> Result<NonZeroUsize, ValueError> {
         .ok_or_else(|| ValueError::new("it must be at least 1", "leave it out for the default"))
 }
 
-/// Width and height of a picture, in pixels: `1200x700`.
+/// Width of a picture in pixels, and its height where one is given: `1200`, `1200x700`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PictureSize {
     pub width: u32,
-    pub height: u32,
+    /// `None`: as high as the panels ask for.
+    pub height: Option<u32>,
 }
 
 impl std::str::FromStr for PictureSize {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let hint = "write width x height in pixels, as 1200x700; each from 100 to 10000";
+        let hint = "write the width in pixels, or width x height, as 1200 or 1200x700; each \
+                    from 480 to 6000";
         let refuse = || ValueError::new(format!("'{text}' is not a picture size"), hint);
-        let (width, height) = text.split_once(['x', 'X', '×']).ok_or_else(refuse)?;
         let side = |text: &str| text.trim().parse::<u32>().map_err(|_| refuse());
-        let size = PictureSize {
-            width: side(width)?,
-            height: side(height)?,
+        let size = match text.split_once(['x', 'X', '×']) {
+            Some((width, height)) => {
+                PictureSize { width: side(width)?, height: Some(side(height)?) }
+            }
+            None => PictureSize { width: side(text)?, height: None },
         };
-        if [size.width, size.height]
-            .iter()
-            .any(|side| !(100..=10_000).contains(side))
-        {
+        let mut sides = [Some(size.width), size.height].into_iter().flatten();
+        if sides.any(|side| !(480..=6000).contains(&side)) {
             return Err(ValueError::new(format!("'{text}' is out of range"), hint));
         }
         Ok(size)
@@ -186,7 +187,10 @@ impl std::str::FromStr for PictureSize {
 
 impl fmt::Display for PictureSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}", self.width, self.height)
+        match self.height {
+            Some(height) => write!(f, "{}x{height}", self.width),
+            None => write!(f, "{}", self.width),
+        }
     }
 }
 
@@ -329,7 +333,7 @@ mod tests {
     fn a_picture_has_two_sides_within_reason() {
         let size: PictureSize = "1200x700".parse().unwrap();
         assert_eq!((size.width, size.height), (1200, 700));
-        for wrong in ["10", "1200", "x", "10x10", "1200x70000", "1200x-7"] {
+        for wrong in ["10", "x", "10x10", "1200x70000", "1200x-7"] {
             assert!(wrong.parse::<PictureSize>().is_err(), "{wrong}");
         }
     }

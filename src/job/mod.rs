@@ -36,9 +36,9 @@ use crate::store::{Store, StoreError};
 use crate::window::Hour;
 
 pub use listing::{Excluded, Failure, ListedPrefix};
-pub use print::{PrintError, Printing, print_days, print_key};
+pub use print::{PrintError, Printed, Printing, print_days, print_key};
 pub use read::Finding;
-pub use schema::{DaySchema, schema_of};
+pub use schema::{DayColumn, DaySchema, schema_of};
 pub use spec::{Export, JobSpec};
 
 use gather::{Gathered, Piece, Run, gather};

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use chrono_tz::Tz;
-
 use crate::codec::{DecodeError, DecodeLimits, Decoder, Input, Step};
 use crate::json::{SOURCES, Fate, Frame, Options, Quarantined, Reader, Reason, Tally, Record, TimeText};
 use crate::layout::parse_key;
@@ -264,6 +262,3 @@ fn source_index(source: TimeSource) -> u8 {
         TimeSource::PrefixHour => SOURCE_HOUR as u8,
     }
 }
-
-/// The zone of text without an offset, unless `--field-tz` says otherwise.
-pub const DEFAULT_FIELD_TZ: Tz = Tz::UTC;

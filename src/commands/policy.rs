@@ -7,8 +7,8 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
-use rawcat::cli::Partition;
-use rawcat::config::{PolicyConfig, SourceUrl};
+use crate::cli::Partition;
+use crate::config::{PolicyConfig, SourceUrl};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]

@@ -1,0 +1,80 @@
+//! `rawcat cat`: records on stdout, one a line.
+
+use std::io::{self, BufWriter};
+
+use chrono::{DateTime, Utc};
+
+use super::windows::{job_error, open_store, read_spec, windows};
+use crate::config::{CatConfig, CatWhat};
+use crate::error::{Error, ExitCode, Interrupt, printable};
+use crate::job::{PrintError, Printed, Printing, print_days, print_key};
+use crate::progress::{Mode, Progress};
+use crate::window::Window;
+
+/// Prints the records of the selected days, or of a key or prefix.
+pub fn cat(config: &CatConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
+    let store = open_store(&config.input.source, &config.input.s3)?;
+    let printing = Printing {
+        csv: config.csv,
+        excel_safe: config.excel_safe,
+        raw: config.raw,
+        columns: config.columns.clone(),
+    };
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout());
+    let mut skipped = false;
+    match &config.what {
+        CatWhat::Days(days) => {
+            for window in windows(days)? {
+                let spec = read_spec(&config.input, window)?;
+                let progress = Progress::new(quietly(config.mode));
+                let printed =
+                    print_days(&spec, &store, &printing, &mut out, &progress, interrupt.flag());
+                progress.finish();
+                skipped |= report(&printed.map_err(print_error)?);
+            }
+        }
+        CatWhat::Key(key) => {
+            let spec = read_spec(&config.input, any_time())?;
+            let printed = print_key(&spec, &store, key, &printing, &mut out, interrupt.flag());
+            skipped |= report(&printed.map_err(print_error)?);
+        }
+    }
+    io::Write::flush(&mut out).map_err(Error::stdout)?;
+    Ok(if skipped { ExitCode::Skipped } else { ExitCode::Complete })
+}
+
+/// A window that is not looked at: every record of a key is printed.
+fn any_time() -> Window {
+    Window {
+        start_utc: DateTime::<Utc>::UNIX_EPOCH,
+        end_utc: DateTime::<Utc>::UNIX_EPOCH,
+        tz: chrono_tz::UTC,
+        date: None,
+    }
+}
+
+/// Bars would run into the records on a terminal.
+fn quietly(mode: Mode) -> Mode {
+    match mode {
+        Mode::Verbose => Mode::Verbose,
+        _ => Mode::Quiet,
+    }
+}
+
+/// Names on stderr what was not printed; true where something was not.
+fn report(printed: &Printed) -> bool {
+    for (place, reason) in printed.failed.iter().chain(&printed.lost) {
+        eprintln!("rawcat: skipped {}: {}", printable(place), printable(reason));
+    }
+    !printed.failed.is_empty() || !printed.lost.is_empty()
+}
+
+fn print_error(error: PrintError) -> Error {
+    match error {
+        PrintError::Job(error) => job_error(error),
+        PrintError::Out(error) => Error::stdout(error),
+        error @ (PrintError::NoColumn { .. } | PrintError::NoObject { .. }) => {
+            Error::Usage { message: error.to_string(), hint: None }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! A request → what is done and printed. One file a command; they open stores and folders, run
+//! jobs and write to stdout, and decide nothing about data.
+
+mod cat;
+mod chart;
+mod fetch;
+mod plan;
+pub mod policy;
+mod schema;
+mod windows;
+
+pub use cat::cat;
+pub use chart::chart;
+pub use fetch::fetch;
+pub use plan::plan;
+pub use schema::schema;

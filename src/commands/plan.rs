@@ -1,0 +1,142 @@
+//! `rawcat plan`: what `fetch` would list and read; no object is downloaded.
+
+use std::io::Write;
+
+use chrono::SecondsFormat;
+use serde_json::{Value, json};
+
+use super::windows::{fetch_spec, job_error, open_store, windows};
+use crate::config::FetchConfig;
+use crate::error::{Error, ExitCode, Interrupt, printable};
+use crate::job::{self, JobSpec, Plan};
+use crate::layout;
+use crate::progress::{Mode, Progress, bytes_text, count_text};
+use crate::window::{Hour, HourRange};
+
+/// Prints the plan of every selected window.
+pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
+    let windows = windows(&config.days)?;
+    let store = open_store(&config.input.source, &config.input.s3)?;
+    let mut code = ExitCode::Complete;
+    for window in windows {
+        interrupt.check()?;
+        let spec = fetch_spec(config, window)?;
+        let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
+        let plan = job::plan(&spec, &store, &progress).map_err(job_error);
+        progress.finish();
+        let plan = plan?;
+        if plan.prefixes.iter().any(|prefix| prefix.failure.is_some()) {
+            code = ExitCode::Skipped;
+        }
+        let source = config.input.source.to_string();
+        let text = match config.json {
+            true => {
+                let mut text = serde_json::to_string_pretty(&to_json(&spec, &source, &plan))
+                    .expect("every key is a string");
+                text.push('\n');
+                text
+            }
+            false => to_text(&spec, &source, &plan),
+        };
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
+    }
+    Ok(code)
+}
+
+fn utc(hour: Hour) -> String {
+    hour.start().to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn hours_json(hours: &HourRange) -> Value {
+    json!({ "first_hour": utc(hours.first), "last_hour": utc(hours.last), "hours": hours.len() })
+}
+
+fn to_json(spec: &JobSpec, source: &str, plan: &Plan) -> Value {
+    let window = &spec.window;
+    let instant = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+    let prefixes: Vec<Value> = plan
+        .prefixes
+        .iter()
+        .map(|prefix| {
+            json!({
+                "prefix": prefix.prefix,
+                "objects": prefix.objects,
+                "bytes": prefix.bytes,
+                "error": prefix.failure.as_ref().map(|failure| &failure.reason),
+            })
+        })
+        .collect();
+    let objects: Vec<Value> = plan
+        .objects
+        .iter()
+        .map(|object| json!({ "key": object.key, "bytes": object.bytes, "etag": object.etag }))
+        .collect();
+    json!({
+        "window": {
+            "date": window.date.map(|date| date.to_string()),
+            "tz": window.tz.name(),
+            "start_utc": instant(window.start_utc),
+            "end_utc": instant(window.end_utc),
+        },
+        "source": source,
+        "listing": hours_json(&plan.hours),
+        "listing_max": hours_json(&plan.hours_at_most),
+        "prefixes": prefixes,
+        "objects": objects,
+        "bytes": plan.bytes,
+        "requests": plan.requests,
+    })
+}
+
+fn to_text(spec: &JobSpec, source: &str, plan: &Plan) -> String {
+    let window = &spec.window;
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        text.push_str(&format!("{name:<9} {}\n", printable(&value)));
+    };
+    row("window", format!("{} {}", window.describe(), window.tz.name()));
+    row("source", source.to_string());
+    row(
+        "listing",
+        format!(
+            "{} to {} ({} hours); more while the outermost hour holds records of the day, from {} \
+             to {} at most",
+            utc(plan.hours.first),
+            utc(plan.hours.last),
+            plan.hours.len(),
+            utc(plan.hours_at_most.first),
+            utc(plan.hours_at_most.last)
+        ),
+    );
+    for prefix in &plan.prefixes {
+        let content = match (&prefix.failure, prefix.objects) {
+            (Some(failure), _) => failure.reason.clone(),
+            (None, 0) => "no objects".to_string(),
+            (None, objects) => {
+                format!("{:>7} objects  {:>9}", count_text(objects), bytes_text(prefix.bytes))
+            }
+        };
+        row("", format!("{}  {content}", prefix.prefix));
+    }
+    for (reason, excluded) in &plan.excluded {
+        row("left out", format!("{} objects: {reason}", count_text(excluded.objects)));
+    }
+    row(
+        "to read",
+        format!(
+            "{} objects, {}, {} requests in all",
+            count_text(plan.objects.len() as u64),
+            bytes_text(plan.bytes),
+            count_text(plan.requests)
+        ),
+    );
+    if let Some((before, after)) = plan.nearest {
+        let place = |hour: Option<Hour>| hour.map_or("none".to_string(), layout::prefix_of);
+        row(
+            "nearest",
+            format!("objects before: {}; after: {}", place(before), place(after)),
+        );
+    }
+    text
+}

@@ -1,0 +1,132 @@
+//! `rawcat schema`: the columns of a day, and `--pin`, which keeps their types.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::windows::{job_error, open_store, read_spec, windows};
+use crate::config::SchemaConfig;
+use crate::error::{Error, ExitCode, Interrupt, printable};
+use crate::job::{DayColumn, DaySchema, schema_of};
+use crate::progress::{Mode, Progress, count_text};
+use crate::schema::{ColumnType, Pins, pins_to_json};
+
+/// Prints the columns of every selected window; with `--pin`, writes their types.
+pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
+    let windows = windows(&config.days)?;
+    let store = open_store(&config.input.source, &config.input.s3)?;
+    let source = config.input.source.to_string();
+    let mut code = ExitCode::Complete;
+    if config.pin.is_some() && windows.len() > 1 {
+        return Err(Error::usage(
+            "--pin takes the types of one day, and several are selected",
+            "give one --day",
+        ));
+    }
+    for window in windows {
+        let spec = read_spec(&config.input, window)?;
+        let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
+        let found = schema_of(&spec, &source, &store, &progress, interrupt.flag());
+        progress.finish();
+        let found = found.map_err(job_error)?;
+        if !found.manifest.verdict.complete {
+            code = ExitCode::Skipped;
+        }
+        let text = if config.json { to_json(&found) } else { to_text(&found) };
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
+        for reason in found.manifest.verdict.reasons.iter().filter(|_| code == ExitCode::Skipped) {
+            eprintln!("rawcat: {}", printable(reason));
+        }
+        if let Some(path) = &config.pin {
+            let doing = || format!("can't write {}", path.display());
+            std::fs::write(path, pins_to_json(&pins(&found)))
+                .map_err(|error| Error::io(doing(), error))?;
+            eprintln!("pinned {} columns in {}", found.columns.len(), path.display());
+        }
+    }
+    Ok(code)
+}
+
+/// The types to keep: text that holds only numbers is typed by them; columns of which nothing
+/// was seen but null are left open.
+fn pins(found: &DaySchema) -> Pins {
+    let columns = found.columns.iter().filter(|c| c.spec.column_type != ColumnType::Null);
+    let pin = |column: &DayColumn| {
+        let kind = column.numeric_text.unwrap_or(column.spec.column_type);
+        (column.spec.path.pointer().to_string(), kind)
+    };
+    columns.map(pin).collect()
+}
+
+fn percent(values: u64, rows: u64) -> f64 {
+    if rows == 0 { 0.0 } else { values as f64 * 100.0 / rows as f64 }
+}
+
+fn to_json(found: &DaySchema) -> String {
+    let columns: Vec<_> = found
+        .columns
+        .iter()
+        .map(|column| {
+            json!({
+                "name": column.spec.name,
+                "path": column.spec.path.pointer(),
+                "type": column.spec.column_type.to_string(),
+                "kinds": column.spec.kinds.names(),
+                "values": column.values,
+                "nulls": found.rows - column.values,
+                "numeric_text": column.numeric_text.map(|kind| kind.to_string()),
+            })
+        })
+        .collect();
+    let value = json!({ "window": found.manifest.window, "rows": found.rows, "columns": columns });
+    let mut text = serde_json::to_string_pretty(&value).expect("every key is a string");
+    text.push('\n');
+    text
+}
+
+fn to_text(found: &DaySchema) -> String {
+    let mut rows: Vec<[String; 4]> = vec![[
+        "column".to_string(),
+        "type".to_string(),
+        "filled".to_string(),
+        String::new(),
+    ]];
+    for column in &found.columns {
+        let note = match column.numeric_text {
+            Some(kind) => format!("only numbers ({kind})"),
+            None => String::new(),
+        };
+        let filled = percent(column.values, found.rows);
+        let filled = if column.values == found.rows {
+            "100 %".to_string()
+        } else {
+            format!("{filled:.1} %")
+        };
+        rows.push([
+            printable(&column.spec.name).into_owned(),
+            column.spec.column_type.to_string(),
+            filled,
+            note,
+        ]);
+    }
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    let mut text = String::new();
+    for row in &rows {
+        let line = format!(
+            "{:<w0$}  {:<w1$}  {:>w2$}  {}",
+            row[0],
+            row[1],
+            row[2],
+            row[3],
+            w0 = widths[0],
+            w1 = widths[1],
+            w2 = widths[2]
+        );
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text.push_str(&format!("{} rows\n", count_text(found.rows)));
+    text
+}

@@ -1,0 +1,147 @@
+//! The configuration of a command → its windows, jobs and opened store.
+
+use std::path::{Path, PathBuf};
+
+use chrono::Utc;
+
+use crate::aggregate::Metrics;
+use crate::codec::DecodeLimits;
+use crate::config::{FetchConfig, InputConfig, S3Config, Selection, Span};
+use crate::error::Error;
+use crate::job::{Export, JobError, JobSpec};
+use crate::schema::{Pins, pins_from_json};
+use crate::store::{FetchLimits, SourceUrl, Store, StoreOptions};
+use crate::time::TimeRule;
+use crate::window::{Window, WindowError};
+
+/// The windows that the user selected, in their order.
+pub fn windows(days: &Selection) -> Result<Vec<Window>, Error> {
+    let usage = |error: WindowError| Error::Usage { message: error.to_string(), hint: None };
+    match &days.what {
+        Span::Days(dates) => {
+            let several = dates.len() > 1;
+            let window = |date: &chrono::NaiveDate| match Window::of_day(*date, days.tz) {
+                // Of a range, a date that the zone skipped is no day to wait for.
+                Err(WindowError::SkippedDate { .. }) if several => None,
+                other => Some(other.map_err(usage)),
+            };
+            dates.iter().filter_map(window).collect()
+        }
+        Span::Window { from, to } => {
+            Ok(vec![Window::of_span(*from, *to, days.tz).map_err(usage)?])
+        }
+    }
+}
+
+/// The job of one window as `fetch` and `plan` do it.
+pub fn fetch_spec(config: &FetchConfig, window: Window) -> Result<JobSpec, Error> {
+    let mut spec = read_spec(&config.input, window)?;
+    spec.by = config.aggregate.by.clone();
+    spec.metrics = match &config.aggregate.metrics {
+        Some(names) => Metrics::Named(names.clone()),
+        None => Metrics::Auto,
+    };
+    spec.every = config.aggregate.every;
+    spec.max_groups = config.aggregate.max_groups.get();
+    spec.export = Export {
+        records: config.export.records,
+        aggregates: config.export.aggregates,
+        chart: config.export.chart,
+    };
+    spec.provenance = config.provenance;
+    spec.settle = config.settle;
+    spec.accept_incomplete = config.accept_incomplete;
+    spec.picture = (config.chart.size.width, config.chart.size.height);
+    spec.panels = config.chart.panels.get();
+    Ok(spec)
+}
+
+/// A job that only reads.
+pub fn read_spec(input: &InputConfig, window: Window) -> Result<JobSpec, Error> {
+    Ok(JobSpec {
+        window,
+        look_back: input.look_back,
+        look_ahead: input.look_ahead,
+        max_late: input.max_late,
+        rule: TimeRule {
+            field: input.time_field.clone(),
+            fallback_key: input.fallback_key,
+            field_tz: input.field_tz,
+        },
+        pins: pins(input)?,
+        by: Vec::new(),
+        metrics: Metrics::Auto,
+        every: chrono::TimeDelta::hours(1),
+        max_groups: usize::MAX,
+        export: Export { records: false, aggregates: false, chart: false },
+        provenance: false,
+        decode: DecodeLimits { object_bytes: input.max_object_bytes, ..DecodeLimits::default() },
+        max_record_bytes: usize::try_from(input.max_record_bytes).unwrap_or(usize::MAX),
+        fetch: FetchLimits {
+            requests: input.s3.max_requests.get(),
+            ..FetchLimits::default()
+        },
+        jobs: input.jobs.get(),
+        settle: chrono::TimeDelta::zero(),
+        accept_incomplete: false,
+        now_utc: Utc::now(),
+        picture: (1200, None),
+        panels: 4,
+    })
+}
+
+/// The pinned types of the schema file, and `--type`, which wins.
+fn pins(input: &InputConfig) -> Result<Pins, Error> {
+    let mut pins = Pins::new();
+    if let Some(path) = &input.schema {
+        let doing = || format!("can't read the pinned types in {}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io(doing(), error))?;
+        pins = pins_from_json(&text).map_err(|problem| {
+            let message = format!("{}: {problem}", path.display());
+            Error::usage(message, "write the file anew with `rawcat schema --day … --pin`")
+        })?;
+    }
+    pins.extend(input.types.clone());
+    Ok(pins)
+}
+
+/// Opens the source.
+pub fn open_store(source: &SourceUrl, s3: &S3Config) -> Result<Store, Error> {
+    let mut options = StoreOptions {
+        region: s3.region.clone(),
+        profile: s3.profile.clone(),
+        endpoint_url: s3.endpoint_url.clone(),
+        no_sign_request: s3.no_sign_request,
+        request_payer: s3.request_payer,
+        allow_http: s3.allow_http,
+        list_requests: s3.max_requests.get(),
+        ..StoreOptions::default()
+    };
+    if let Ok(timeout) = s3.stall_timeout.to_std() {
+        options.stall_timeout = timeout;
+    }
+    Store::open(source, &options).map_err(Error::failed)
+}
+
+/// The folder that `--out` names.
+pub fn out_folder(out: &SourceUrl) -> Result<PathBuf, Error> {
+    match out {
+        SourceUrl::Folder(path) => Ok(Path::new(path).to_path_buf()),
+        SourceUrl::S3 { .. } => Err(Error::usage(
+            format!("--out {out}: this version publishes to folders only"),
+            "publish to a folder, and copy it with `aws s3 sync`, the folder manifests/ last",
+        )),
+    }
+}
+
+/// What a job's failure is to the user.
+pub fn job_error(error: JobError) -> Error {
+    use crate::aggregate::AggregateError;
+    match error {
+        JobError::Interrupted => Error::Interrupted,
+        JobError::Aggregate(
+            error @ (AggregateError::UnknownColumn { .. } | AggregateError::Step { .. }),
+        ) => Error::Usage { message: error.to_string(), hint: None },
+        other => Error::failed(other),
+    }
+}
