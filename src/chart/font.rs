@@ -98,7 +98,11 @@ impl Font {
 
     /// The character itself, or the square where the font has not got it.
     pub fn known(&self, character: char) -> char {
-        if self.lookup(character).is_some() { character } else { UNKNOWN }
+        if self.lookup(character).is_some() {
+            character
+        } else {
+            UNKNOWN
+        }
     }
 
     /// Binary search among the groups (first, last, glyph of the first).
@@ -129,7 +133,10 @@ impl Font {
 
     /// Width of a line of text, in the unit of `size` (the height of the em square).
     pub fn width(&self, text: &str, size: f64) -> f64 {
-        let units: u64 = text.chars().map(|c| u64::from(self.advance(self.glyph(c)))).sum();
+        let units: u64 = text
+            .chars()
+            .map(|c| u64::from(self.advance(self.glyph(c))))
+            .sum();
         units as f64 * size / self.units_per_em()
     }
 
@@ -171,7 +178,9 @@ impl Font {
         depth: u8,
         contours: &mut Vec<Vec<Point>>,
     ) -> Option<()> {
-        let Some((at, _)) = self.record(glyph) else { return Some(()) };
+        let Some((at, _)) = self.record(glyph) else {
+            return Some(());
+        };
         let count = i16_at(self.data, at)?;
         if count >= 0 {
             self.add_simple(at + 10, count as usize, moved, contours)
@@ -315,7 +324,10 @@ mod tests {
         for code in 0xAC00..=0xD7A3 {
             let character = char::from_u32(code).unwrap();
             assert_eq!(font.known(character), character, "{character}");
-            assert!(!font.outline(font.glyph(character)).is_empty(), "{character}");
+            assert!(
+                !font.outline(font.glyph(character)).is_empty(),
+                "{character}"
+            );
         }
     }
 
@@ -326,7 +338,10 @@ mod tests {
             for contour in font.outline(Glyph(glyph)) {
                 assert!(!contour.is_empty());
                 for point in contour {
-                    assert!(point.x.abs() < 4096 && point.y.abs() < 4096, "{glyph}: {point:?}");
+                    assert!(
+                        point.x.abs() < 4096 && point.y.abs() < 4096,
+                        "{glyph}: {point:?}"
+                    );
                 }
             }
         }
@@ -360,7 +375,10 @@ mod tests {
     #[test]
     fn digits_are_of_one_width() {
         let font = font();
-        let widths: Vec<_> = "0123456789".chars().map(|c| font.advance(font.glyph(c))).collect();
+        let widths: Vec<_> = "0123456789"
+            .chars()
+            .map(|c| font.advance(font.glyph(c)))
+            .collect();
         assert!(widths.windows(2).all(|w| w[0] == w[1]), "{widths:?}");
     }
 

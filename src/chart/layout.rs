@@ -6,7 +6,7 @@ use super::clock::{self, Clock};
 use super::font::font;
 use super::legend::Legend;
 use super::palette::{self, Rgb};
-use super::panel::{Panel, Plot};
+use super::panel::{Panel, Plot, is_grouped, shades};
 use super::scene::{Align, HEAD_PX, Scene, TEXT_PX, TITLE_PX};
 use super::series::Series;
 use super::spec::{ChartError, ChartSpec};
@@ -23,7 +23,6 @@ const LEAST_PX: f64 = 64.0;
 /// From a plot to the baseline of the next panel's title, and from there to the plot.
 const PANEL_GAP_PX: f64 = 34.0;
 const TITLE_GAP_PX: f64 = 12.0;
-const HOUR_US: i64 = 3_600_000_000;
 
 /// A panel on its way to its place.
 struct Placed<'a> {
@@ -36,7 +35,10 @@ struct Placed<'a> {
 /// Lays out the whole picture.
 pub fn compose(spec: &ChartSpec, series: &Series, clock: &Clock) -> Result<Scene, ChartError> {
     let width = f64::from(spec.width_px) - 2.0 * MARGIN_PX;
-    let mut scene = Scene { width_px: spec.width_px, ..Scene::default() };
+    let mut scene = Scene {
+        width_px: spec.width_px,
+        ..Scene::default()
+    };
     let header = draw_header(&mut scene, spec, series, width);
     let shades = shades(spec);
 
@@ -50,7 +52,10 @@ pub fn compose(spec: &ChartSpec, series: &Series, clock: &Clock) -> Result<Scene
     let fixed = header + panels.iter().map(Placed::above).sum::<f64>() + below.height();
     set_heights(&mut panels, spec, fixed)?;
 
-    let axes: Vec<ValueAxis> = panels.iter().map(|p| p.panel.axis(series, p.height)).collect();
+    let axes: Vec<ValueAxis> = panels
+        .iter()
+        .map(|p| p.panel.axis(series, p.height))
+        .collect();
     let left = (MARGIN_PX + gutter(&axes)).ceil();
     let right = f64::from(spec.width_px) - MARGIN_PX;
     let size = f64::from(TEXT_PX);
@@ -64,24 +69,51 @@ pub fn compose(spec: &ChartSpec, series: &Series, clock: &Clock) -> Result<Scene
         let top = y + placed.above();
         bottom = top + placed.height;
         let (start_us, end_us) = (spec.start_us, spec.end_us);
-        let plot = Plot { left, right, top, bottom, start_us, end_us };
+        let plot = Plot {
+            left,
+            right,
+            top,
+            bottom,
+            start_us,
+            end_us,
+        };
         let title = fit(&drawable(&placed.title), f64::from(HEAD_PX), width);
-        scene.label(&title, (MARGIN_PX, baseline, Align::Left), HEAD_PX, palette::TITLE);
+        scene.label(
+            &title,
+            (MARGIN_PX, baseline, Align::Left),
+            HEAD_PX,
+            palette::TITLE,
+        );
         placed.legend.draw(&mut scene, MARGIN_PX, right, baseline);
         draw_behind(&mut scene, &plot, axis, &time, &shades);
         placed.panel.draw(&mut scene, &plot, axis, spec, series);
         draw_over(&mut scene, &plot, axis, &time);
         y = bottom;
     }
-    let plot = Plot { left, right, top: header, bottom, start_us: spec.start_us, end_us: spec.end_us };
+    let plot = Plot {
+        left,
+        right,
+        top: header,
+        bottom,
+        start_us: spec.start_us,
+        end_us: spec.end_us,
+    };
     draw_time(&mut scene, &plot, &time);
     below.draw(&mut scene, bottom, right, &time.caption);
-    scene.height_px = spec.height_px.unwrap_or((bottom + below.height()).ceil() as u32);
+    scene.height_px = spec
+        .height_px
+        .unwrap_or((bottom + below.height()).ceil() as u32);
     describe(&mut scene, spec, series, clock);
     Ok(scene)
 }
 
-fn place<'a>(panel: Panel<'a>, spec: &ChartSpec, series: &Series, has_shade: bool, width: f64) -> Placed<'a> {
+fn place<'a>(
+    panel: Panel<'a>,
+    spec: &ChartSpec,
+    series: &Series,
+    has_shade: bool,
+    width: f64,
+) -> Placed<'a> {
     let title = panel.title(spec, series);
     let title_px = font().width(&drawable(&title), f64::from(HEAD_PX));
     let legend = Legend::new(panel.legend(spec, series, has_shade), title_px, width);
@@ -89,7 +121,12 @@ fn place<'a>(panel: Panel<'a>, spec: &ChartSpec, series: &Series, has_shade: boo
         Panel::Records => RECORDS_PX,
         Panel::Metric(_) => METRIC_PX,
     };
-    Placed { panel, title, legend, height }
+    Placed {
+        panel,
+        title,
+        legend,
+        height,
+    }
 }
 
 impl Placed<'_> {
@@ -101,13 +138,22 @@ impl Placed<'_> {
 
 /// Shares out a given height in the proportion of the usual ones.
 fn set_heights(panels: &mut [Placed], spec: &ChartSpec, fixed: f64) -> Result<(), ChartError> {
-    let Some(px) = spec.height_px else { return Ok(()) };
+    let Some(px) = spec.height_px else {
+        return Ok(());
+    };
     let usual: f64 = panels.iter().map(|p| p.height).sum();
     let stretch = (f64::from(px) - fixed) / usual;
-    let smallest = panels.iter().map(|p| p.height).fold(f64::INFINITY, f64::min);
+    let smallest = panels
+        .iter()
+        .map(|p| p.height)
+        .fold(f64::INFINITY, f64::min);
     if smallest * stretch < LEAST_PX {
         let least = (fixed + usual * LEAST_PX / smallest).ceil() as u32;
-        return Err(ChartError::TooLow { panels: panels.len(), px, least });
+        return Err(ChartError::TooLow {
+            panels: panels.len(),
+            px,
+            least,
+        });
     }
     for panel in panels {
         panel.height = (panel.height * stretch).floor();
@@ -127,21 +173,45 @@ fn draw_header(scene: &mut Scene, spec: &ChartSpec, series: &Series, width: f64)
     let size = f64::from(TEXT_PX);
     scene.title = title(spec, series);
     let text = fit(&drawable(&scene.title), f64::from(TITLE_PX), width);
-    scene.label(&text, (MARGIN_PX, 38.0, Align::Left), TITLE_PX, palette::TITLE);
+    scene.label(
+        &text,
+        (MARGIN_PX, 38.0, Align::Left),
+        TITLE_PX,
+        palette::TITLE,
+    );
 
     let is_final = spec.verdict == "final";
-    let rgb = if is_final { palette::FINAL } else { palette::PROVISIONAL };
+    let rgb = if is_final {
+        palette::FINAL
+    } else {
+        palette::PROVISIONAL
+    };
     let verdict = wrap(&drawable(&spec.verdict), size, width - 16.0, 2);
     let mut baseline = 62.0;
-    scene.rect(MARGIN_PX, baseline - 9.0, MARGIN_PX + 10.0, baseline + 1.0, rgb.solid());
+    scene.rect(
+        MARGIN_PX,
+        baseline - 9.0,
+        MARGIN_PX + 10.0,
+        baseline + 1.0,
+        rgb.solid(),
+    );
     let mut used = 0.0;
     for (i, line) in verdict.iter().enumerate() {
         baseline += if i > 0 { LINE_PX } else { 0.0 };
-        used = scene.label(line, (MARGIN_PX + 16.0, baseline, Align::Left), TEXT_PX, rgb);
+        used = scene.label(
+            line,
+            (MARGIN_PX + 16.0, baseline, Align::Left),
+            TEXT_PX,
+            rgb,
+        );
     }
     let window = drawable(&format!("{} UTC", window_text(spec)));
     let source = drawable(&spec.source);
-    let wanted = if source.is_empty() { window.clone() } else { format!("{window} · {source}") };
+    let wanted = if source.is_empty() {
+        window.clone()
+    } else {
+        format!("{window} · {source}")
+    };
     let mut x = MARGIN_PX + 16.0 + used + 18.0;
     if verdict.len() > 1 || x + font().width(&wanted, size) > MARGIN_PX + width {
         baseline += LINE_PX;
@@ -157,7 +227,8 @@ fn draw_header(scene: &mut Scene, spec: &ChartSpec, series: &Series, width: f64)
     baseline
 }
 
-fn title(spec: &ChartSpec, series: &Series) -> String {
+/// `2022-04-18 · Asia/Seoul · 12,345 records`.
+pub fn title(spec: &ChartSpec, series: &Series) -> String {
     let records = match series.total {
         0 => "no records".to_string(),
         1 => "1 record".to_string(),
@@ -168,34 +239,33 @@ fn title(spec: &ChartSpec, series: &Series) -> String {
 
 /// Both ends of the window, UTC; seconds only where there are any.
 fn window_text(spec: &ChartSpec) -> String {
-    let end = |us: i64| format!("{} {}", clock::formatted(us, "%Y-%m-%d"), clock::time_of_day(us));
+    let end = |us: i64| {
+        format!(
+            "{} {}",
+            clock::formatted(us, "%Y-%m-%d"),
+            clock::time_of_day(us)
+        )
+    };
     format!("{} – {}", end(spec.start_us), end(spec.end_us))
 }
 
-/// The hours without objects that lie in the window, neighbours joined; µs UTC.
-fn shades(spec: &ChartSpec) -> Vec<(i64, i64)> {
-    let mut hours = spec.empty_hours_us.clone();
-    hours.sort_unstable();
-    hours.dedup();
-    let mut joined: Vec<(i64, i64)> = Vec::new();
-    for hour in hours {
-        let (from, to) = (hour.max(spec.start_us), (hour + HOUR_US).min(spec.end_us));
-        if from >= to {
-            continue;
-        }
-        match joined.last_mut() {
-            Some(last) if last.1 == from => last.1 = to,
-            _ => joined.push((from, to)),
-        }
-    }
-    joined
-}
-
 /// Shades and grid.
-fn draw_behind(scene: &mut Scene, plot: &Plot, axis: &ValueAxis, time: &TimeAxis, shades: &[(i64, i64)]) {
+fn draw_behind(
+    scene: &mut Scene,
+    plot: &Plot,
+    axis: &ValueAxis,
+    time: &TimeAxis,
+    shades: &[(i64, i64)],
+) {
     for &(from, to) in shades {
         let (x0, x1) = (plot.x(from).round(), plot.x(to).round());
-        scene.rect(x0, plot.top, x1.max(x0 + 1.0), plot.bottom, palette::SHADE.solid());
+        scene.rect(
+            x0,
+            plot.top,
+            x1.max(x0 + 1.0),
+            plot.bottom,
+            palette::SHADE.solid(),
+        );
     }
     for tick in &time.ticks {
         let x = plot.x(tick.at_us).round();
@@ -213,9 +283,23 @@ fn draw_behind(scene: &mut Scene, plot: &Plot, axis: &ValueAxis, time: &TimeAxis
 fn draw_over(scene: &mut Scene, plot: &Plot, axis: &ValueAxis, time: &TimeAxis) {
     let has_zero = (axis.low..=axis.high).contains(&0.0);
     let zero = plot.y(axis, if has_zero { 0.0 } else { axis.low }).round();
-    scene.rect(plot.left, zero, plot.right, zero + 1.0, palette::AXIS.solid());
+    scene.rect(
+        plot.left,
+        zero,
+        plot.right,
+        zero + 1.0,
+        palette::AXIS.solid(),
+    );
     for jump in &time.jumps {
         let x = plot.x(jump.at_us).round();
+        // A pale seam, so that the dashes stand out from the data too.
+        scene.rect(
+            x - 1.0,
+            plot.top,
+            x + 2.0,
+            plot.bottom,
+            palette::BACKGROUND.thin(0.7),
+        );
         let mut y = plot.top;
         while y < plot.bottom {
             let paint = palette::JUMP.solid();
@@ -229,12 +313,24 @@ fn draw_over(scene: &mut Scene, plot: &Plot, axis: &ValueAxis, time: &TimeAxis) 
 fn draw_time(scene: &mut Scene, plot: &Plot, time: &TimeAxis) {
     for us in &time.minor_us {
         let x = plot.x(*us).round();
-        scene.rect(x, plot.bottom + 1.0, x + 1.0, plot.bottom + 4.0, palette::AXIS.solid());
+        scene.rect(
+            x,
+            plot.bottom + 1.0,
+            x + 1.0,
+            plot.bottom + 4.0,
+            palette::AXIS.solid(),
+        );
     }
     let mut taken: Vec<(f64, f64)> = Vec::new();
     for tick in &time.ticks {
         let x = plot.x(tick.at_us).round();
-        scene.rect(x, plot.bottom + 1.0, x + 1.0, plot.bottom + 7.0, palette::AXIS.solid());
+        scene.rect(
+            x,
+            plot.bottom + 1.0,
+            x + 1.0,
+            plot.bottom + 7.0,
+            palette::AXIS.solid(),
+        );
         let at = (x + 0.5, plot.bottom + 20.0, Align::Center);
         scene.label(&tick.label, at, TEXT_PX, palette::TEXT);
         if let Some(below) = &tick.below {
@@ -248,13 +344,25 @@ fn draw_time(scene: &mut Scene, plot: &Plot, time: &TimeAxis) {
 }
 
 /// A label in the second row, where it fits between those that are there.
-fn below_tick(scene: &mut Scene, text: &str, x: f64, plot: &Plot, rgb: Rgb, taken: &mut Vec<(f64, f64)>) {
+fn below_tick(
+    scene: &mut Scene,
+    text: &str,
+    x: f64,
+    plot: &Plot,
+    rgb: Rgb,
+    taken: &mut Vec<(f64, f64)>,
+) {
     let half = font().width(text, f64::from(TEXT_PX)) / 2.0;
     let center = x.clamp(half + 4.0, f64::from(scene.width_px) - half - 4.0);
     let (from, to) = (center - half - 4.0, center + half + 4.0);
     if taken.iter().all(|&(a, b)| to <= a || from >= b) {
         taken.push((from, to));
-        scene.label(text, (center, plot.bottom + 35.0, Align::Center), TEXT_PX, rgb);
+        scene.label(
+            text,
+            (center, plot.bottom + 35.0, Align::Center),
+            TEXT_PX,
+            rgb,
+        );
     }
 }
 
@@ -267,7 +375,12 @@ struct Footer {
 
 impl Footer {
     fn of(spec: &ChartSpec, series: &Series, clock: &Clock, room: usize, width: f64) -> Footer {
-        let hidden: Vec<&str> = series.metrics.iter().skip(room).map(|m| m.name.as_str()).collect();
+        let hidden: Vec<&str> = series
+            .metrics
+            .iter()
+            .skip(room)
+            .map(|m| m.name.as_str())
+            .collect();
         let mut notes = Vec::new();
         if !hidden.is_empty() {
             let count = hidden.len();
@@ -276,7 +389,10 @@ impl Footer {
             notes.push(fit(&drawable(&text), f64::from(TEXT_PX), width));
         }
         let has_second_row = spec.date.is_none() || clock.jumps().next().is_some();
-        Footer { has_second_row, notes }
+        Footer {
+            has_second_row,
+            notes,
+        }
     }
 
     /// Baseline of the caption, from the bottom of the last plot.
@@ -300,22 +416,287 @@ impl Footer {
 
 /// The picture in words, for those who cannot see it.
 fn describe(scene: &mut Scene, spec: &ChartSpec, series: &Series, clock: &Clock) {
-    let mut text = format!("{}. {} UTC. {}.", scene.title, window_text(spec), spec.verdict);
+    let mut text = format!(
+        "{}. {} UTC. {}.",
+        scene.title,
+        window_text(spec),
+        spec.verdict
+    );
     let totals = series.totals();
-    let busiest = totals.iter().enumerate().rev().max_by_key(|(_, total)| **total);
+    let busiest = totals
+        .iter()
+        .enumerate()
+        .rev()
+        .max_by_key(|(_, total)| **total);
     if let Some((step, total)) = busiest.filter(|(_, total)| **total > 0) {
         let at = clock.local_us(series.steps[step].start_us);
         let (at, total) = (clock::formatted(at, "%Y-%m-%d %H:%M"), grouped(*total));
-        text.push_str(&format!(" Most records in one step: {total}, from {at} on."));
+        text.push_str(&format!(
+            " Most records in one step: {total}, from {at} on."
+        ));
     }
     let groups: Vec<String> = series
         .groups
         .iter()
-        .filter(|_| super::panel::is_grouped(spec, series))
+        .filter(|_| is_grouped(spec, series))
         .map(|g| format!("{} {}", g.name, grouped(g.total)))
         .collect();
     if !groups.is_empty() {
-        text.push_str(&format!(" By {}: {}.", spec.by.join(", "), groups.join(", ")));
+        text.push_str(&format!(
+            " By {}: {}.",
+            spec.by.join(", "),
+            groups.join(", ")
+        ));
     }
     scene.description = text;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chart::scene::Label;
+    use crate::chart::series::{MetricRows, Rows};
+    use chrono::{DateTime, NaiveDate, Utc};
+    use chrono_tz::Tz;
+
+    const SEOUL: Tz = chrono_tz::Asia::Seoul;
+    const LONDON: Tz = chrono_tz::Europe::London;
+
+    fn us(text: &str) -> i64 {
+        text.parse::<DateTime<Utc>>().unwrap().timestamp_micros()
+    }
+
+    /// The day of the README in Seoul, or another window, with two metrics.
+    fn spec(tz: Tz, start: &str, end: &str, is_day: bool) -> ChartSpec {
+        let mut spec = ChartSpec::new(us(start), us(end), tz);
+        spec.date = is_day.then(|| NaiveDate::from_ymd_opt(2022, 4, 18).unwrap());
+        spec.label = "2022-04-18".to_string();
+        spec.source = "sample_data".to_string();
+        spec.metrics = vec!["value".to_string(), "lat".to_string()];
+        spec
+    }
+
+    fn seoul() -> ChartSpec {
+        spec(SEOUL, "2022-04-17T15:00:00Z", "2022-04-18T15:00:00Z", true)
+    }
+
+    /// Rows that are the same on every run: groups of falling size, values around a base.
+    fn rows(spec: &ChartSpec, names: &[&str], base: f64) -> Rows {
+        let mut rows = Rows {
+            groups: names.iter().map(|n| n.to_string()).collect(),
+            ..Rows::default()
+        };
+        rows.metrics = spec
+            .metrics
+            .iter()
+            .map(|name| MetricRows {
+                name: name.clone(),
+                ..MetricRows::default()
+            })
+            .collect();
+        for (i, start) in (spec.start_us..spec.end_us)
+            .step_by(spec.every_us as usize)
+            .enumerate()
+        {
+            for group in 0..names.len() {
+                rows.bucket_us.push(start);
+                rows.group.push(group as u32);
+                rows.records
+                    .push(((i * 7 + 3) % 11 * 100 / (group + 1)) as u64);
+                for metric in &mut rows.metrics {
+                    let mean = base * (1.0 + (i % 5) as f64 / 10.0 + group as f64 / 20.0);
+                    metric.count.push(3);
+                    metric.mean.push(mean);
+                    metric.min.push(mean - base.abs() / 10.0);
+                    metric.max.push(mean + base.abs() / 10.0);
+                }
+            }
+        }
+        rows
+    }
+
+    fn scene(spec: &ChartSpec, rows: &Rows) -> Result<Scene, ChartError> {
+        let clock = Clock::new(spec.tz, spec.start_us, spec.end_us);
+        let series = Series::for_width(rows, spec, &clock, spec.width_px);
+        compose(spec, &series, &clock)
+    }
+
+    fn texts(scene: &Scene) -> Vec<&str> {
+        scene.labels.iter().map(|l| l.text.as_str()).collect()
+    }
+
+    /// Everything written is inside of the picture, and no two lines of text touch.
+    fn assert_legible(scene: &Scene, what: &str) {
+        let of = |l: &Label| {
+            let size = f64::from(l.size_px);
+            (
+                l.left,
+                l.right(),
+                l.baseline - size * 0.75,
+                l.baseline + size * 0.2,
+            )
+        };
+        for (i, label) in scene.labels.iter().enumerate() {
+            let (left, right, top, bottom) = of(label);
+            assert!(
+                left >= 0.0 && right <= f64::from(scene.width_px),
+                "{what}: {label:?}"
+            );
+            assert!(
+                top >= 0.0 && bottom <= f64::from(scene.height_px),
+                "{what}: {label:?}"
+            );
+            for other in &scene.labels[i + 1..] {
+                let (l, r, t, b) = of(other);
+                let apart = right <= l || r <= left || bottom <= t || b <= top;
+                assert!(apart, "{what}: {label:?} touches {other:?}");
+            }
+        }
+    }
+
+    const LONG: &str = "이름이 아주 긴 그룹 with a tail that goes on and on and on";
+
+    #[test]
+    fn text_never_touches_text_nor_the_edge() {
+        let windows = [
+            (SEOUL, "2022-04-17T15:00:00Z", "2022-04-18T15:00:00Z", true),
+            (LONDON, "2022-10-29T23:00:00Z", "2022-10-31T00:00:00Z", true),
+            (SEOUL, "2022-04-18T00:07:00Z", "2022-04-18T03:10:00Z", false),
+            (
+                LONDON,
+                "2022-10-28T23:00:00Z",
+                "2022-11-01T00:00:00Z",
+                false,
+            ),
+            (SEOUL, "2022-03-31T15:00:00Z", "2022-06-30T15:00:00Z", false),
+            (SEOUL, "2019-12-31T15:00:00Z", "2022-12-31T15:00:00Z", false),
+        ];
+        for (tz, start, end, is_day) in windows {
+            for width in [480, 800, 1200, 1600, 3000] {
+                for (names, base) in [
+                    (&[""][..], 1e17),
+                    (&["a", LONG, "c", "d", LONG, "f", "g", "h"], -37.5651),
+                ] {
+                    let mut spec = spec(tz, start, end, is_day);
+                    spec.width_px = width;
+                    spec.empty_hours_us = vec![us("2022-04-18T02:00:00Z")];
+                    if names.len() > 1 {
+                        spec.by = vec!["type".to_string(), "device_os".to_string()];
+                        spec.verdict =
+                            "provisional: ".to_string() + &"3 objects failed; ".repeat(12);
+                        spec.source = "s3://bucket/".to_string() + &"a-long-prefix/".repeat(12);
+                        spec.max_panels = 2;
+                    }
+                    let scene = scene(&spec, &rows(&spec, names, base)).unwrap();
+                    assert_legible(&scene, &format!("{tz} {start} {width} {}", names.len()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_must_be_on_the_picture_is_there() {
+        let mut spec = seoul();
+        spec.verdict = "provisional: less than 2 h since the day ended".to_string();
+        spec.by = vec!["type".to_string()];
+        spec.empty_hours_us = vec![us("2022-04-17T20:00:00Z")];
+        let scene = scene(&spec, &rows(&spec, &["로그인", "(none)"], 30.0)).unwrap();
+        let texts = texts(&scene);
+        for wanted in [
+            "provisional: less than 2 h since the day ended",
+            "2022-04-17 15:00 – 2022-04-18 15:00 UTC · sample_data",
+            "records per hour, by type",
+            "value: mean per hour, by type",
+            "min–max of all",
+            "local time in Asia/Seoul (UTC+09:00)",
+            "hours without objects",
+            "로그인",
+            "(none)",
+            "00:00",
+            "24:00",
+        ] {
+            assert!(texts.contains(&wanted), "{wanted}: {texts:?}");
+        }
+        assert!(
+            texts[0].starts_with("2022-04-18 · Asia/Seoul · ") && texts[0].ends_with(" records")
+        );
+    }
+
+    #[test]
+    fn a_day_in_seoul_looks_as_it_did() {
+        let scene = scene(&seoul(), &rows(&seoul(), &[""], 30.0)).unwrap();
+        let lines: Vec<String> = scene
+            .labels
+            .iter()
+            .map(|l| format!("{:7.1} {:7.1}  {}", l.left, l.baseline, l.text))
+            .collect();
+        let size = format!("{} x {}", scene.width_px, scene.height_px);
+        insta::assert_snapshot!(format!(
+            "{size}\n{}\n{}",
+            lines.join("\n"),
+            scene.description
+        ));
+    }
+
+    #[test]
+    fn an_empty_window_is_a_picture_that_says_so() {
+        let spec = seoul();
+        let mut rows = rows(&spec, &[""], 30.0);
+        rows.records.fill(0);
+        for metric in &mut rows.metrics {
+            metric.count.fill(0);
+        }
+        let drawn = scene(&spec, &rows).unwrap();
+        assert!(texts(&drawn).contains(&"no records in this window"));
+        assert!(texts(&drawn).contains(&"no values in this window"));
+        assert!(drawn.title.ends_with("no records"));
+        assert_legible(&drawn, "empty");
+        assert_legible(&scene(&spec, &Rows::default()).unwrap(), "no rows at all");
+    }
+
+    #[test]
+    fn metrics_without_room_are_named() {
+        let mut spec = seoul();
+        spec.max_panels = 2;
+        let rows = rows(&spec, &[""], 30.0);
+        assert!(texts(&scene(&spec, &rows).unwrap()).contains(&"1 more metric not drawn: lat"));
+        spec.max_panels = 0;
+        let scene = scene(&spec, &rows).unwrap();
+        assert!(texts(&scene).contains(&"2 more metrics not drawn: value, lat"));
+    }
+
+    #[test]
+    fn a_given_height_is_kept_or_refused() {
+        let mut spec = seoul();
+        let rows = rows(&spec, &[""], 30.0);
+        for height in [520, 700, 1500] {
+            spec.height_px = Some(height);
+            let scene = scene(&spec, &rows).unwrap();
+            assert_eq!(scene.height_px, height);
+            assert_legible(&scene, "height");
+        }
+        spec.height_px = Some(300);
+        let error = scene(&spec, &rows).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("3 panels do not fit in a height of 300 px"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn shapes_stay_inside_of_the_picture() {
+        let spec = seoul();
+        let scene = scene(&spec, &rows(&spec, &["a", "b"], -3.0)).unwrap();
+        for shape in &scene.shapes {
+            if let crate::chart::scene::Shape::Rect { x0, y0, x1, y1, .. } = shape {
+                assert!(*x0 >= 0.0 && *x1 <= 1200.0 && x0 < x1, "{shape:?}");
+                assert!(
+                    *y0 >= 0.0 && *y1 <= f64::from(scene.height_px) && y0 < y1,
+                    "{shape:?}"
+                );
+            }
+        }
+    }
 }

@@ -74,7 +74,11 @@ impl Panel<'_> {
             }
             Panel::Metric(metric) if metric.band.iter().all(Option::is_none) => {}
             Panel::Metric(_) if grouped => {
-                entries.push(Entry::new(Swatch::Area(band_paint(true)), "min–max of all", ""));
+                entries.push(Entry::new(
+                    Swatch::Area(band_paint(true)),
+                    "min–max of all",
+                    "",
+                ));
             }
             Panel::Metric(_) => {
                 entries.push(Entry::new(Swatch::Line(palette::GROUPS[0]), "mean", ""));
@@ -99,14 +103,25 @@ impl Panel<'_> {
                 });
                 match ends {
                     Some((low, high)) => ValueAxis::of_values(low, high, ticks),
-                    None => ValueAxis { low: 0.0, high: 1.0, ticks: Vec::new() },
+                    None => ValueAxis {
+                        low: 0.0,
+                        high: 1.0,
+                        ticks: Vec::new(),
+                    },
                 }
             }
         }
     }
 
     /// Draws the data, and nothing but the data.
-    pub fn draw(&self, scene: &mut Scene, plot: &Plot, axis: &ValueAxis, spec: &ChartSpec, series: &Series) {
+    pub fn draw(
+        &self,
+        scene: &mut Scene,
+        plot: &Plot,
+        axis: &ValueAxis,
+        spec: &ChartSpec,
+        series: &Series,
+    ) {
         let missing = match self {
             Panel::Records => {
                 draw_stack(scene, plot, axis, series);
@@ -114,14 +129,41 @@ impl Panel<'_> {
             }
             Panel::Metric(metric) => {
                 draw_metric(scene, plot, axis, is_grouped(spec, series), series, metric);
-                metric.band.iter().all(Option::is_none).then_some("no values in this window")
+                metric
+                    .band
+                    .iter()
+                    .all(Option::is_none)
+                    .then_some("no values in this window")
             }
         };
         if let Some(text) = missing {
-            let (x, y) = ((plot.left + plot.right) / 2.0, (plot.top + plot.bottom) / 2.0 + 5.0);
+            let (x, y) = (
+                (plot.left + plot.right) / 2.0,
+                (plot.top + plot.bottom) / 2.0 + 5.0,
+            );
             scene.label(text, (x, y.round(), Align::Center), HEAD_PX, palette::MUTED);
         }
     }
+}
+
+/// The hours without objects that lie in the window, neighbours joined; µs UTC.
+pub fn shades(spec: &ChartSpec) -> Vec<(i64, i64)> {
+    const HOUR_US: i64 = 3_600_000_000;
+    let mut hours = spec.empty_hours_us.clone();
+    hours.sort_unstable();
+    hours.dedup();
+    let mut joined: Vec<(i64, i64)> = Vec::new();
+    for hour in hours {
+        let (from, to) = (hour.max(spec.start_us), (hour + HOUR_US).min(spec.end_us));
+        if from >= to {
+            continue;
+        }
+        match joined.last_mut() {
+            Some(last) if last.1 == from => last.1 = to,
+            _ => joined.push((from, to)),
+        }
+    }
+    joined
 }
 
 pub fn is_grouped(spec: &ChartSpec, series: &Series) -> bool {
@@ -129,12 +171,20 @@ pub fn is_grouped(spec: &ChartSpec, series: &Series) -> bool {
 }
 
 fn band_paint(is_grouped: bool) -> palette::Paint {
-    if is_grouped { palette::BAND.thin(0.18) } else { palette::GROUPS[0].thin(0.2) }
+    if is_grouped {
+        palette::BAND.thin(0.18)
+    } else {
+        palette::GROUPS[0].thin(0.2)
+    }
 }
 
 /// A share in whole per cent, never 0 for something and never 100 for less than all.
-fn percent(part: u64, all: u64) -> String {
-    let share = if all == 0 { 0.0 } else { part as f64 * 100.0 / all as f64 };
+pub fn percent(part: u64, all: u64) -> String {
+    let share = if all == 0 {
+        0.0
+    } else {
+        part as f64 * 100.0 / all as f64
+    };
     match share.round() {
         _ if part == 0 => "0%".to_string(),
         r if r < 1.0 => "<1%".to_string(),
@@ -144,7 +194,10 @@ fn percent(part: u64, all: u64) -> String {
 }
 
 fn draw_stack(scene: &mut Scene, plot: &Plot, axis: &ValueAxis, series: &Series) {
-    let widths = series.steps.iter().map(|s| plot.x(s.end_us) - plot.x(s.start_us));
+    let widths = series
+        .steps
+        .iter()
+        .map(|s| plot.x(s.end_us) - plot.x(s.start_us));
     let widest = widths.fold(0.0, f64::max);
     let mut below = vec![0u64; series.steps.len()];
     let totals = series.totals();
@@ -156,7 +209,10 @@ fn draw_stack(scene: &mut Scene, plot: &Plot, axis: &ValueAxis, series: &Series)
             let bottom = plot.y(axis, below[i] as f64);
             let mut top = plot.y(axis, (below[i] + group.records[i]) as f64);
             // Something must not look like nothing.
-            if below[i] == 0 && group.records[i] > 0 && plot.y(axis, totals[i] as f64) > plot.bottom - 1.0 {
+            if below[i] == 0
+                && group.records[i] > 0
+                && plot.y(axis, totals[i] as f64) > plot.bottom - 1.0
+            {
                 top = plot.bottom - 1.0;
             }
             below[i] += group.records[i];
@@ -169,10 +225,18 @@ fn draw_stack(scene: &mut Scene, plot: &Plot, axis: &ValueAxis, series: &Series)
                 continue;
             }
             if (step.start_us != end_us || top >= bottom) && !steps.is_empty() {
-                scene.shapes.push(Shape::Area { steps: std::mem::take(&mut steps), paint });
+                scene.shapes.push(Shape::Area {
+                    steps: std::mem::take(&mut steps),
+                    paint,
+                });
             }
             if top < bottom {
-                steps.push(AreaStep { x0, x1, top, bottom });
+                steps.push(AreaStep {
+                    x0,
+                    x1,
+                    top,
+                    bottom,
+                });
             }
             end_us = step.end_us;
         }
@@ -190,22 +254,42 @@ fn draw_metric(
     series: &Series,
     metric: &Metric,
 ) {
-    let band = runs(series, &metric.band, |x0, x1, (low, high)| AreaStep {
-        x0,
-        x1,
-        top: plot.y(axis, high),
-        bottom: plot.y(axis, low),
-    }, plot);
+    let band = runs(
+        series,
+        &metric.band,
+        |x0, x1, (low, high)| AreaStep {
+            x0,
+            x1,
+            top: plot.y(axis, high),
+            bottom: plot.y(axis, low),
+        },
+        plot,
+    );
     for steps in band {
-        scene.shapes.push(Shape::Area { steps, paint: band_paint(is_grouped) });
+        scene.shapes.push(Shape::Area {
+            steps,
+            paint: band_paint(is_grouped),
+        });
     }
     let width = if series.steps.len() > 200 { 1.5 } else { 2.0 };
     for line in &metric.lines {
         let paint = palette::group(line.group.unwrap_or(0), false).solid();
-        let steps =
-            runs(series, &line.mean, |x0, x1, mean| LineStep { x0, x1, y: plot.y(axis, mean) }, plot);
+        let steps = runs(
+            series,
+            &line.mean,
+            |x0, x1, mean| LineStep {
+                x0,
+                x1,
+                y: plot.y(axis, mean),
+            },
+            plot,
+        );
         for steps in steps {
-            scene.shapes.push(Shape::Line { steps, width, paint });
+            scene.shapes.push(Shape::Line {
+                steps,
+                width,
+                paint,
+            });
         }
     }
 }
@@ -240,14 +324,40 @@ mod tests {
 
     #[test]
     fn shares_are_honest_at_their_ends() {
-        let all = [(0, 10), (1, 1000), (999, 1000), (1000, 1000), (1, 3), (0, 0)];
+        let all = [
+            (0, 10),
+            (1, 1000),
+            (999, 1000),
+            (1000, 1000),
+            (1, 3),
+            (0, 0),
+        ];
         let said: Vec<_> = all.map(|(part, all)| percent(part, all)).into();
         assert_eq!(said, ["0%", "<1%", ">99%", "100%", "33%", "0%"]);
     }
 
     #[test]
+    fn neighbouring_hours_without_objects_are_one_shade_within_the_window() {
+        const HOUR: i64 = 3_600_000_000;
+        let mut spec = ChartSpec::new(HOUR / 2, 10 * HOUR, chrono_tz::UTC);
+        spec.empty_hours_us = vec![0, 5 * HOUR, 4 * HOUR, 4 * HOUR, 8 * HOUR, 10 * HOUR];
+        let expected = [(HOUR / 2, HOUR), (4 * HOUR, 6 * HOUR), (8 * HOUR, 9 * HOUR)];
+        assert_eq!(shades(&spec), expected);
+    }
+
+    #[test]
     fn time_lies_evenly_between_the_ends() {
-        let plot = Plot { left: 10.0, right: 110.0, top: 0.0, bottom: 50.0, start_us: 0, end_us: 200 };
-        assert_eq!([plot.x(0), plot.x(100), plot.x(200), plot.x(999)], [10.0, 60.0, 110.0, 110.0]);
+        let plot = Plot {
+            left: 10.0,
+            right: 110.0,
+            top: 0.0,
+            bottom: 50.0,
+            start_us: 0,
+            end_us: 200,
+        };
+        assert_eq!(
+            [plot.x(0), plot.x(100), plot.x(200), plot.x(999)],
+            [10.0, 60.0, 110.0, 110.0]
+        );
     }
 }

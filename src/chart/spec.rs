@@ -74,7 +74,12 @@ impl ChartSpec {
         ] {
             if let Some(px) = px.filter(|px| !range.contains(px)) {
                 let (least, most) = range.into_inner();
-                return Err(ChartError::Size { what, px, least, most });
+                return Err(ChartError::Size {
+                    what,
+                    px,
+                    least,
+                    most,
+                });
             }
         }
         Ok(())
@@ -92,11 +97,24 @@ pub struct Picture {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ChartError {
-    #[error("a chart needs a window and a bucket that are not empty: {start_us} to {end_us} µs by {every_us} µs")]
-    Window { start_us: i64, end_us: i64, every_us: i64 },
+    #[error(
+        "a chart needs a window and a bucket that are not empty: {start_us} to {end_us} µs by {every_us} µs"
+    )]
+    Window {
+        start_us: i64,
+        end_us: i64,
+        every_us: i64,
+    },
     #[error("a chart's {what} of {px} px cannot be drawn: choose {least} to {most}")]
-    Size { what: &'static str, px: u32, least: u32, most: u32 },
-    #[error("{panels} panels do not fit in a height of {px} px: choose at least {least}, or fewer panels")]
+    Size {
+        what: &'static str,
+        px: u32,
+        least: u32,
+        most: u32,
+    },
+    #[error(
+        "{panels} panels do not fit in a height of {px} px: choose at least {least}, or fewer panels"
+    )]
     TooLow { panels: usize, px: u32, least: u32 },
     #[error("the table of buckets has no column `{column}` for the chart: {problem}")]
     Column { column: String, problem: String },
