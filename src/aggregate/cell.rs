@@ -128,10 +128,7 @@ impl Cell {
 
 impl Few {
     fn of_one(value: f64) -> Few {
-        Few {
-            floats: vec![value],
-            bigs: Vec::new(),
-        }
+        Few { floats: vec![value], bigs: Vec::new() }
     }
 
     #[inline]
@@ -148,9 +145,7 @@ impl Few {
     }
 
     fn each(&self, mut visit: impl FnMut(Num)) {
-        self.floats
-            .iter()
-            .for_each(|value| visit(Num::Float(*value)));
+        self.floats.iter().for_each(|value| visit(Num::Float(*value)));
         self.bigs.iter().for_each(|value| visit(Num::Big(*value)));
     }
 
@@ -235,9 +230,7 @@ impl Many {
         self.widen(Num::Float(least), Num::Float(greatest));
         self.sum.add_floats(values);
         values.iter().for_each(|value| self.sketch.add(*value));
-        values
-            .iter()
-            .for_each(|value| self.distinct.add(Num::Float(*value)));
+        values.iter().for_each(|value| self.distinct.add(Num::Float(*value)));
     }
 
     fn add_big(&mut self, value: i64) {
@@ -317,10 +310,7 @@ mod tests {
     fn a_thousand_numbers_are_exact() {
         let stats = cell_of(ints(1..=1000)).stats().unwrap();
         assert_eq!(stats.quantiles, [500.0, 950.0, 990.0]);
-        assert_eq!(
-            (stats.count, stats.sum, stats.mean),
-            (1000, 500_500.0, 500.5)
-        );
+        assert_eq!((stats.count, stats.sum, stats.mean), (1000, 500_500.0, 500.5));
         assert_eq!((stats.min, stats.max), (Num::of_int(1), Num::of_int(1000)));
         assert_eq!(stats.distinct, 1000);
         assert!(stats.quantiles_exact && stats.distinct_exact);
@@ -338,9 +328,7 @@ mod tests {
 
     #[test]
     fn one_value_many_times_keeps_exact_quantiles_and_distinct() {
-        let stats = cell_of((0..5000).map(|_| Num::Float(30.5)))
-            .stats()
-            .unwrap();
+        let stats = cell_of((0..5000).map(|_| Num::Float(30.5))).stats().unwrap();
         assert_eq!(stats.quantiles, [30.5; 3]);
         assert!(!stats.quantiles_exact);
         assert_eq!((stats.distinct, stats.distinct_exact), (1, true));

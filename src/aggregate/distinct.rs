@@ -127,9 +127,7 @@ impl NumberSet {
     }
 
     fn each(&self, mut visit: impl FnMut(Num)) {
-        self.floats
-            .iter()
-            .for_each(|bits| visit(Num::Float(f64::from_bits(*bits))));
+        self.floats.iter().for_each(|bits| visit(Num::Float(f64::from_bits(*bits))));
         self.bigs.iter().for_each(|value| visit(Num::Big(*value)));
     }
 

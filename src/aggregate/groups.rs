@@ -93,11 +93,7 @@ impl Groups {
 
     /// Writes the group of each row of the frame into `ids`.
     pub fn read(&mut self, frame: &Frame, ids: &mut Vec<u32>) -> Result<(), AggregateError> {
-        assert_eq!(
-            frame.groups.len(),
-            self.by.len(),
-            "a frame has the keys of every --by column"
-        );
+        assert_eq!(frame.groups.len(), self.by.len(), "a frame has the keys of every --by column");
         ids.clear();
         for (column, keys) in self.by.iter_mut().zip(&frame.groups) {
             column.kinds = column.kinds.union(keys.kinds);
@@ -193,9 +189,8 @@ impl Groups {
         let width = tuple.len();
         let tuples = &self.tuples;
         let hash = hash_of_tuple(tuple);
-        let found = self.table.find(hash, |group| {
-            tuples[*group as usize * width..][..width] == *tuple
-        });
+        let found =
+            self.table.find(hash, |group| tuples[*group as usize * width..][..width] == *tuple);
         if let Some(group) = found {
             return Ok(*group);
         }
@@ -284,20 +279,14 @@ impl ByColumn {
         self.recent.resize(RECENT, Recent::default());
         // The one before moves aside, so that two texts of one place don't fight over it.
         self.recent[at ^ 1] = self.recent[at];
-        self.recent[at] = Recent {
-            word,
-            len: text.len() as u8,
-            id,
-        };
+        self.recent[at] = Recent { word, len: text.len() as u8, id };
         Ok(id)
     }
 
     fn intern(&mut self, text: &[u8]) -> Result<u32, AggregateError> {
         let texts = &self.texts;
         let hash = xxh3_64(text);
-        let found = self
-            .table
-            .find(hash, |id| bytes_of(texts, *id as usize) == text);
+        let found = self.table.find(hash, |id| bytes_of(texts, *id as usize) == text);
         if let Some(id) = found {
             return Ok(*id);
         }
@@ -311,8 +300,7 @@ impl ByColumn {
         self.texts.bytes.extend_from_slice(text);
         self.texts.end_value();
         let texts = &self.texts;
-        self.table
-            .insert_unique(hash, id, |id| xxh3_64(bytes_of(texts, *id as usize)));
+        self.table.insert_unique(hash, id, |id| xxh3_64(bytes_of(texts, *id as usize)));
         Ok(id)
     }
 }
@@ -361,22 +349,13 @@ mod tests {
 
     fn texts(groups: &Groups, group: u32) -> Vec<Option<&str>> {
         let tuple = groups.tuple(group as usize).iter().zip(groups.by());
-        tuple
-            .map(|(id, column)| (*id != NULL).then(|| column.texts.get(*id as usize)))
-            .collect()
+        tuple.map(|(id, column)| (*id != NULL).then(|| column.texts.get(*id as usize))).collect()
     }
 
     #[test]
     fn null_empty_text_and_zero_bytes_are_different_groups() {
         let long = "a text that is longer than sixteen bytes";
-        let values = [
-            None,
-            Some(""),
-            Some("null"),
-            Some("a"),
-            Some("a\0"),
-            Some(long),
-        ];
+        let values = [None, Some(""), Some("null"), Some("a"), Some("a\0"), Some(long)];
         let repeated = values.repeat(50);
         let mut groups = Groups::new(&by(&["type"]), 100);
         let mut ids = Vec::new();
@@ -431,11 +410,8 @@ mod tests {
         let users = ["1", "2", "3", "4", "5"].map(Some);
         let mut groups = Groups::new(&names, 4);
         let error = groups.read(&frame(&[&kinds, &users]), &mut Vec::new());
-        let expected = AggregateError::TooManyGroups {
-            limit: 4,
-            column: "user".to_string(),
-            distinct: 5,
-        };
+        let expected =
+            AggregateError::TooManyGroups { limit: 4, column: "user".to_string(), distinct: 5 };
         assert_eq!(error, Err(expected));
         let mut left = Groups::new(&names[1..], 4);
         let mut right = Groups::new(&names[1..], 4);
@@ -448,10 +424,7 @@ mod tests {
     fn without_by_everything_is_one_group() {
         let mut groups = Groups::new(&[], 1);
         let mut ids = Vec::new();
-        let frame = Frame {
-            rows: 3,
-            ..Frame::default()
-        };
+        let frame = Frame { rows: 3, ..Frame::default() };
         groups.read(&frame, &mut ids).unwrap();
         assert_eq!((ids, groups.len()), (vec![0; 3], 1));
         assert_eq!(groups.merge(&Groups::new(&[], 1)), Ok(vec![0]));

@@ -40,25 +40,18 @@ impl Keys {
     /// `types`: the types of the group columns.
     pub fn new(groups: &Groups, types: &[ColumnType]) -> Keys {
         let by = groups.by().iter().zip(types);
-        let columns: Vec<KeyColumn> = by
-            .map(|(by, column_type)| KeyColumn::new(&by.texts, *column_type))
-            .collect();
+        let columns: Vec<KeyColumn> =
+            by.map(|(by, column_type)| KeyColumn::new(&by.texts, *column_type)).collect();
         // Null has no rank of its own: the largest id is the last one in any order.
         let ranks_of = |group: usize| {
             let ids = groups.tuple(group).iter().zip(&columns);
             ids.map(|(id, column)| column.ranks.get(*id as usize).copied().unwrap_or(NULL))
         };
-        let tuples: Vec<Vec<u32>> = (0..groups.len())
-            .map(|group| ranks_of(group).collect())
-            .collect();
+        let tuples: Vec<Vec<u32>> =
+            (0..groups.len()).map(|group| ranks_of(group).collect()).collect();
         let mut order: Vec<usize> = (0..groups.len()).collect();
         order.sort_unstable_by(|a, b| tuples[*a].cmp(&tuples[*b]));
-        let mut keys = Keys {
-            columns,
-            tuples: Vec::new(),
-            len: 0,
-            places: vec![0; groups.len()],
-        };
+        let mut keys = Keys { columns, tuples: Vec::new(), len: 0, places: vec![0; groups.len()] };
         let mut before: Option<&[u32]> = None;
         for group in order {
             let tuple = &tuples[group][..];
@@ -128,10 +121,7 @@ fn ranked<T: Clone>(
     let mut ranks = vec![0; values.len()];
     for at in order {
         let value = &values[at];
-        if sorted
-            .last()
-            .is_none_or(|last| compare(last, value).is_ne())
-        {
+        if sorted.last().is_none_or(|last| compare(last, value).is_ne()) {
             sorted.push(value.clone());
         }
         ranks[at] = sorted.len() as u32 - 1;
@@ -147,9 +137,8 @@ impl Values {
             Values::Float(values) => Series::new(name, picked(values, ranks)),
             Values::Bool(values) => Series::new(name, picked(values, ranks)),
             Values::Text(values) => {
-                let texts: Vec<Option<&str>> = ranks
-                    .map(|rank| values.get(rank as usize).map(String::as_str))
-                    .collect();
+                let texts: Vec<Option<&str>> =
+                    ranks.map(|rank| values.get(rank as usize).map(String::as_str)).collect();
                 Series::new(name, texts)
             }
         };
@@ -158,9 +147,7 @@ impl Values {
 }
 
 fn picked<T: Copy>(values: &[T], ranks: impl Iterator<Item = u32>) -> Vec<Option<T>> {
-    ranks
-        .map(|rank| values.get(rank as usize).copied())
-        .collect()
+    ranks.map(|rank| values.get(rank as usize).copied()).collect()
 }
 
 #[cfg(test)]

@@ -81,14 +81,8 @@ impl AggregateSpec {
     fn buckets(&self) -> Result<u32, AggregateError> {
         let length = i128::from(self.end_us) - i128::from(self.start_us);
         let every = i128::from(self.every_us);
-        let buckets = if every > 0 {
-            (length.max(0) + every - 1) / every
-        } else {
-            -1
-        };
-        u32::try_from(buckets).map_err(|_| AggregateError::Step {
-            every_us: self.every_us,
-        })
+        let buckets = if every > 0 { (length.max(0) + every - 1) / every } else { -1 };
+        u32::try_from(buckets).map_err(|_| AggregateError::Step { every_us: self.every_us })
     }
 }
 
@@ -129,11 +123,7 @@ pub enum AggregateError {
         "more than {limit} groups: column {column:?} alone has at least {distinct} different \
          values; leave it out of --by, or raise --max-groups"
     )]
-    TooManyGroups {
-        limit: usize,
-        column: String,
-        distinct: usize,
-    },
+    TooManyGroups { limit: usize, column: String, distinct: usize },
     #[error(
         "the different values of column {column:?} are longer than {limit_bytes} bytes in all; \
          leave it out of --by"
@@ -168,11 +158,7 @@ fn listing(available: &[String]) -> String {
     const NAMED: usize = 40;
     let shown = &available[..available.len().min(NAMED)];
     let left = available.len() - shown.len();
-    let more = if left > 0 {
-        format!(" and {left} more")
-    } else {
-        String::new()
-    };
+    let more = if left > 0 { format!(" and {left} more") } else { String::new() };
     format!("; its columns are {}{more}", quoted(shown, ", "))
 }
 

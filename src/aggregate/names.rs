@@ -64,10 +64,7 @@ fn check_name(
     if columns.iter().any(|column| column.path.is_named(name)) {
         return Ok(());
     }
-    let available: Vec<String> = columns
-        .iter()
-        .map(|column| column.path.flat_name())
-        .collect();
+    let available: Vec<String> = columns.iter().map(|column| column.path.flat_name()).collect();
     let typed = name.to_lowercase();
     let likeness = |other: &str| strsim::jaro_winkler(&typed, &other.to_lowercase());
     let mut near: Vec<(f64, &String)> = available
@@ -127,12 +124,10 @@ pub fn choose(
 /// The column that a name would mean if the day had records.
 fn as_typed(name: &str) -> ColumnSpec {
     let path = match name.strip_prefix('/') {
-        Some(keys) => keys.split('/').fold(Path::root(), |path, key| {
-            path.child(&key.replace("~1", "/").replace("~0", "~"))
-        }),
-        None => name
-            .split('.')
-            .fold(Path::root(), |path, key| path.child(key)),
+        Some(keys) => keys
+            .split('/')
+            .fold(Path::root(), |path, key| path.child(&key.replace("~1", "/").replace("~0", "~"))),
+        None => name.split('.').fold(Path::root(), |path, key| path.child(key)),
     };
     ColumnSpec {
         name: path.flat_name(),
@@ -145,12 +140,8 @@ fn as_typed(name: &str) -> ColumnSpec {
 /// True for scalar columns. What was seen decides beside the declared type: a column that had
 /// objects in it was not read the same way in every frame.
 fn may_be_metric(column: &ColumnSpec) -> bool {
-    let is_scalar = |column_type| {
-        matches!(
-            column_type,
-            ColumnType::Int | ColumnType::Float | ColumnType::Text
-        )
-    };
+    let is_scalar =
+        |column_type| matches!(column_type, ColumnType::Int | ColumnType::Float | ColumnType::Text);
     is_scalar(column.column_type) && is_scalar(column.kinds.column_type())
 }
 
@@ -172,9 +163,7 @@ impl Chosen {
 /// The type of a group column. Where a name means several columns, which one served was
 /// decided record by record: then what was seen in the keys decides.
 pub fn group_type(by: &ByColumn, columns: &[ColumnSpec]) -> ColumnType {
-    let mut named = columns
-        .iter()
-        .filter(|column| column.path.is_named(&by.name));
+    let mut named = columns.iter().filter(|column| column.path.is_named(&by.name));
     match (named.next(), named.next()) {
         (Some(only), None) => only.column_type,
         _ => by.kinds.column_type(),
@@ -211,11 +200,7 @@ mod tests {
     use crate::schema::Kinds;
 
     fn column(pointer: &str, kinds: Kinds) -> ColumnSpec {
-        ColumnSpec {
-            kinds,
-            column_type: kinds.column_type(),
-            ..as_typed(pointer)
-        }
+        ColumnSpec { kinds, column_type: kinds.column_type(), ..as_typed(pointer) }
     }
 
     fn spec(by: &[&str], metrics: Metrics) -> AggregateSpec {
@@ -236,10 +221,7 @@ mod tests {
 
     #[test]
     fn a_name_that_means_nothing_is_refused_with_what_there_is() {
-        let columns = [
-            column("/type", Kinds::TEXT),
-            column("/device/os", Kinds::TEXT),
-        ];
+        let columns = [column("/type", Kinds::TEXT), column("/device/os", Kinds::TEXT)];
         let error = check(&spec(&["tpye"], Metrics::Auto), &columns).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -258,10 +240,7 @@ mod tests {
 
     #[test]
     fn a_day_without_records_refuses_no_name() {
-        let spec = spec(
-            &["type"],
-            named(&["device.value", "/a~1b/c", "device_value"]),
-        );
+        let spec = spec(&["type"], named(&["device.value", "/a~1b/c", "device_value"]));
         assert_eq!(check(&spec, &[]), Ok(()));
         let chosen = choose(&spec, &[], HashMap::new());
         let names: Vec<&str> = chosen.iter().map(|metric| &*metric.note.name).collect();
@@ -276,10 +255,7 @@ mod tests {
             column("/value_p50", Kinds::TEXT),
             column("/value", Kinds::INT),
         ];
-        let spec = spec(
-            &["Records", "value_p50", "value", "value"],
-            named(&["value"]),
-        );
+        let spec = spec(&["Records", "value_p50", "value", "value"], named(&["value"]));
         let chosen = choose(&spec, &columns, HashMap::new());
         let names = group_names(&spec.by, &columns, &chosen);
         assert_eq!(names, ["Records_2", "value_p50_2", "value", "value_2"]);
@@ -294,10 +270,7 @@ mod tests {
         ];
         let spec = spec(&[], named(&["a", "device_os", "device.os"]));
         let chosen = choose(&spec, &columns, HashMap::new());
-        let paths: Vec<&str> = chosen
-            .iter()
-            .map(|metric| metric.note.path.pointer())
-            .collect();
+        let paths: Vec<&str> = chosen.iter().map(|metric| metric.note.path.pointer()).collect();
         assert_eq!(paths, ["/a", "/device_os", "/device/os"]);
     }
 }

@@ -29,11 +29,7 @@ pub const SHORT_BYTES: usize = 8;
 impl Num {
     #[inline]
     pub fn of_int(value: i64) -> Num {
-        if is_exact(value.unsigned_abs()) {
-            Num::Float(value as f64)
-        } else {
-            Num::Big(value)
-        }
+        if is_exact(value.unsigned_abs()) { Num::Float(value as f64) } else { Num::Big(value) }
     }
 
     /// `None` where the value is infinite or not a number.
@@ -151,11 +147,7 @@ impl Literal {
     fn exact_float(&self) -> Option<f64> {
         let mantissa = self.mantissa.filter(|mantissa| *mantissa <= 1 << 53)? as f64;
         let power = POWERS_OF_TEN.get(usize::try_from(self.exponent.unsigned_abs()).ok()?)?;
-        let magnitude = if self.exponent < 0 {
-            mantissa / power
-        } else {
-            mantissa * power
-        };
+        let magnitude = if self.exponent < 0 { mantissa / power } else { mantissa * power };
         Some(if self.negative { -magnitude } else { magnitude })
     }
 }
@@ -175,10 +167,9 @@ fn read_exponent(text: &[u8]) -> Option<i64> {
     if digits.is_empty() || !rest.is_empty() {
         return None;
     }
-    let value = digits.iter().fold(0i64, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(i64::from(digit - b'0'))
-    });
+    let value = digits
+        .iter()
+        .fold(0i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
     Some(if negative { -value } else { value })
 }
 
@@ -212,9 +203,7 @@ pub fn parse_short(word: u64, len: usize) -> Option<f64> {
         return None;
     }
     // Eight digits: the number's own at the end, zeros in front.
-    let zeros = (ONES * u64::from(b'0'))
-        .checked_shr(8 * count as u32)
-        .unwrap_or(0);
+    let zeros = (ONES * u64::from(b'0')).checked_shr(8 * count as u32).unwrap_or(0);
     let eight = (digits << (8 * (8 - count))) | zeros;
     let high = eight & (ONES * 0xF0);
     let carried = (eight.wrapping_add(ONES * 6) & (ONES * 0xF0)) >> 4;
@@ -255,15 +244,8 @@ mod tests {
 
     #[test]
     fn minus_zero_is_zero() {
-        for num in [
-            parse("-0"),
-            parse("-0.0"),
-            parse("-0e5"),
-            Num::of_float(-0.0),
-        ] {
-            let Some(Num::Float(zero)) = num else {
-                panic!("{num:?}")
-            };
+        for num in [parse("-0"), parse("-0.0"), parse("-0e5"), Num::of_float(-0.0)] {
+            let Some(Num::Float(zero)) = num else { panic!("{num:?}") };
             assert_eq!(zero.to_bits(), 0);
         }
         assert_eq!(short("-0").map(f64::to_bits), Some(0));
@@ -276,10 +258,7 @@ mod tests {
         assert_eq!(Num::of_int(i64::MAX), Num::Big(i64::MAX));
         assert_eq!(Num::of_int(i64::MIN), Num::Float(-(2f64.powi(63))));
         assert_eq!(Num::of_int(i64::MIN).to_i64(), Some(i64::MIN));
-        assert_eq!(
-            parse("9223372036854775808"),
-            Some(Num::Float(2f64.powi(63)))
-        );
+        assert_eq!(parse("9223372036854775808"), Some(Num::Float(2f64.powi(63))));
         let digits = "1".repeat(56);
         assert_eq!(parse(&digits), Num::of_float(digits.parse().unwrap()));
     }

@@ -124,11 +124,7 @@ fn first_seen(spec: &AggregateSpec, path: &Path) -> Metric {
         Metrics::Named(names) => is_named(names),
         Metrics::Auto => !is_named(&spec.by),
     };
-    if is_wanted {
-        Metric::numbers()
-    } else {
-        Metric::Dropped
-    }
+    if is_wanted { Metric::numbers() } else { Metric::Dropped }
 }
 
 impl Metric {
@@ -178,11 +174,10 @@ impl Numbers {
     /// Adds the values of a column. False where there is another value than numbers, unless
     /// `every_value` is to be counted.
     fn read(&mut self, column: &Column, rows: &[u32], every_value: bool) -> bool {
-        let is_json = column.kinds.column_type() == ColumnType::Json;
         match &column.values {
             Values::Null => true,
             Values::Bool(_) | Values::List { .. } => {
-                every_value && self.read_each(column, rows, |_| Value::NotNumber, every_value)
+                self.read_each(column, rows, |_| Value::NotNumber, every_value)
             }
             Values::Int(values) => {
                 let number = |row: usize| Value::Number(Num::of_int(values[row]));
@@ -195,9 +190,9 @@ impl Numbers {
                 };
                 self.read_each(column, rows, number, every_value)
             }
-            Values::Text(texts) if is_json => {
+            Values::Text(texts) if column.column_type == ColumnType::Json => {
                 let value = |row: usize| read_json(texts.get(row));
-                every_value && self.read_each(column, rows, value, every_value)
+                self.read_each(column, rows, value, every_value)
             }
             Values::Text(texts) => {
                 let mut start = 0;
@@ -259,9 +254,9 @@ fn read_text(texts: &Texts, start: usize, end: usize) -> Option<Num> {
 fn read_json(source: &str) -> Value {
     let number = match source.as_bytes().first() {
         None | Some(b'{' | b'n') => return Value::Nothing,
-        Some(b'"') if source.contains('\\') => serde_json::from_str::<String>(source)
-            .ok()
-            .and_then(|text| Num::parse(text.as_bytes())),
+        Some(b'"') if source.contains('\\') => {
+            serde_json::from_str::<String>(source).ok().and_then(|text| Num::parse(text.as_bytes()))
+        }
         Some(b'"') => Num::parse(&source.as_bytes()[1..source.len() - 1]),
         Some(_) => Num::parse(source.as_bytes()),
     };

@@ -99,8 +99,7 @@ impl Side {
         }
         if octave < self.base {
             let missing = (self.base - octave) as usize;
-            self.octaves
-                .splice(0..0, std::iter::repeat_n(None, missing));
+            self.octaves.splice(0..0, std::iter::repeat_n(None, missing));
             self.base = octave;
         }
         let at = (octave - self.base) as usize;
@@ -144,10 +143,7 @@ fn place(magnitude: f64) -> (i32, usize) {
 
 fn middle(octave: i32, bucket: usize) -> f64 {
     let (octave, factor) = if octave < 1 {
-        (
-            octave + SUBNORMAL_SHIFT,
-            1.0 / (1u128 << SUBNORMAL_SHIFT) as f64,
-        )
+        (octave + SUBNORMAL_SHIFT, 1.0 / (1u128 << SUBNORMAL_SHIFT) as f64)
     } else {
         (octave, 1.0)
     };
@@ -170,10 +166,7 @@ mod tests {
     #[test]
     fn the_rank_is_that_of_quantile_disc() {
         assert_eq!([1, 2, 3, 4, 5].map(|n| rank(50, n)), [1, 1, 2, 2, 3]);
-        assert_eq!(
-            [1, 20, 21, 100, 101].map(|n| rank(95, n)),
-            [1, 19, 20, 95, 96]
-        );
+        assert_eq!([1, 20, 21, 100, 101].map(|n| rank(95, n)), [1, 19, 20, 95, 96]);
         assert_eq!([1, 99, 100, 101].map(|n| rank(99, n)), [1, 99, 99, 100]);
         assert_eq!(rank(50, u64::MAX), 1 << 63);
     }
@@ -198,10 +191,7 @@ mod tests {
         for (at, value) in values.iter().enumerate() {
             let read = sketch.at_rank(at as u64 + 1).unwrap();
             // The smallest numbers of all have no neighbours within 1 %.
-            assert!(
-                (read - value).abs() <= (value * 0.01).max(5e-324),
-                "{value} {read}"
-            );
+            assert!((read - value).abs() <= (value * 0.01).max(5e-324), "{value} {read}");
         }
     }
 

@@ -109,16 +109,10 @@ impl Slots {
         };
         let group = key.group as usize;
         if group >= self.recent.len() {
-            let empty = Recent {
-                bucket: 0,
-                slot: NONE,
-            };
+            let empty = Recent { bucket: 0, slot: NONE };
             self.recent.resize(group + 1, empty);
         }
-        self.recent[group] = Recent {
-            bucket: key.bucket,
-            slot,
-        };
+        self.recent[group] = Recent { bucket: key.bucket, slot };
         slot
     }
 
@@ -127,8 +121,7 @@ impl Slots {
         self.keys.push(key);
         self.records.push(0);
         let keys = &self.keys;
-        self.table
-            .insert_unique(hash, slot, |slot| hash_of(keys[*slot as usize]));
+        self.table.insert_unique(hash, slot, |slot| hash_of(keys[*slot as usize]));
         slot
     }
 }

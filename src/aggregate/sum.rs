@@ -36,10 +36,9 @@ impl ExactSum {
     pub fn add(&mut self, number: Num) {
         match number {
             Num::Float(value) => self.add_floats(&[value]),
-            Num::Big(value) => self.add_to_bin(
-                (UNIT / BIN_BITS) as u8,
-                i128::from(value) << (UNIT % BIN_BITS),
-            ),
+            Num::Big(value) => {
+                self.add_to_bin((UNIT / BIN_BITS) as u8, i128::from(value) << (UNIT % BIN_BITS))
+            }
         }
     }
 
@@ -107,11 +106,7 @@ impl ExactSum {
     /// 2^(-1074 - 64).
     fn digits(&self) -> (bool, [u32; DIGITS]) {
         let (overflow, digits) = self.carry(1);
-        if overflow < 0 {
-            (true, self.carry(-1).1)
-        } else {
-            (false, digits)
-        }
+        if overflow < 0 { (true, self.carry(-1).1) } else { (false, digits) }
     }
 
     /// The sum times `sign` in digits, and what lies beyond them: 0, or -1 if it is negative.
@@ -153,11 +148,7 @@ fn round(negative: bool, digits: &[u32; DIGITS], rest: bool) -> f64 {
     // The hidden bit, and a carry out of the mantissa, add themselves to the exponent.
     let bits = (((low - lowest) as u64) << 52) + mantissa;
     let magnitude = f64::from_bits(bits.min(f64::INFINITY.to_bits()));
-    if negative && magnitude != 0.0 {
-        -magnitude
-    } else {
-        magnitude
-    }
+    if negative && magnitude != 0.0 { -magnitude } else { magnitude }
 }
 
 #[cfg(test)]

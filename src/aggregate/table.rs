@@ -36,9 +36,7 @@ pub fn finish(
     let (daily_records, bucket_records) = grid.records(partial.slots.records(), keys.len());
     let key_columns = |places: &dyn Fn() -> Box<dyn Iterator<Item = u32>>| -> Vec<Column> {
         let named = group_names.iter().enumerate();
-        named
-            .map(|(at, name)| keys.column(at, name, places()))
-            .collect()
+        named.map(|(at, name)| keys.column(at, name, places())).collect()
     };
     let groups = keys.len() as u32;
     let mut daily = key_columns(&|| Box::new(0..groups));
@@ -50,12 +48,7 @@ pub fn finish(
 
     let counts_others = matches!(spec.metrics, Metrics::Named(_));
     let mut notes = Vec::with_capacity(metrics.len());
-    for Chosen {
-        note,
-        column_type,
-        numbers,
-    } in metrics
-    {
+    for Chosen { note, column_type, numbers } in metrics {
         let (of_days, of_buckets) = grid.statistics(numbers, keys.len());
         // A column that was declared as integers may hold fractions all the same.
         let is_int = column_type == ColumnType::Int && of_buckets.is_int();
@@ -113,11 +106,7 @@ impl Grid {
             let is_here =
                 |slot: &(usize, &(u32, u32, u32))| (slot.1.0, slot.1.1) == (bucket, group);
             let count = std::iter::from_fn(|| left.next_if(is_here)).count();
-            Row {
-                bucket,
-                group,
-                slots: start..start + count,
-            }
+            Row { bucket, group, slots: start..start + count }
         };
         if groups * u64::from(buckets) < FILLED_ROWS {
             for bucket in 0..buckets {
@@ -128,10 +117,7 @@ impl Grid {
             seen.dedup();
             rows.extend(seen.into_iter().map(|(bucket, group)| row(bucket, group)));
         }
-        Grid {
-            rows,
-            slots: placed.iter().map(|placed| placed.2).collect(),
-        }
+        Grid { rows, slots: placed.iter().map(|placed| placed.2).collect() }
     }
 
     /// The records of each group, and those of each row.
@@ -166,9 +152,7 @@ impl Grid {
             *others_of_day += others;
         }
         let mut days = Statistics::default();
-        daily
-            .iter_mut()
-            .for_each(|(cell, others)| days.push(cell, *others));
+        daily.iter_mut().for_each(|(cell, others)| days.push(cell, *others));
         (days, rows)
     }
 }
@@ -191,10 +175,7 @@ fn bucket_columns(spec: &AggregateSpec, grid: &Grid) -> Vec<Column> {
         let series = Series::new(name.into(), values);
         series.into_datetime(TimeUnit::Microseconds, zone).into()
     };
-    vec![
-        time(BUCKET_UTC, utc, Some(TimeZone::UTC)),
-        time(BUCKET_LOCAL, local, None),
-    ]
+    vec![time(BUCKET_UTC, utc, Some(TimeZone::UTC)), time(BUCKET_LOCAL, local, None)]
 }
 
 /// µs UTC to µs of the local clock.
@@ -234,8 +215,7 @@ impl Statistics {
         }
         let quantiles = stats.map(|stats| kind(stats.quantiles_exact, "sketch"));
         self.quantiles_kind.push(quantiles);
-        self.distinct
-            .push(stats.map_or(0, |stats| stats.distinct as i64));
+        self.distinct.push(stats.map_or(0, |stats| stats.distinct as i64));
         let distinct = stats.map(|stats| kind(stats.distinct_exact, "hyperloglog"));
         self.distinct_kind.push(distinct);
         self.not_numbers.push(not_numbers as i64);

@@ -63,6 +63,9 @@ impl Source {
     }
 }
 
+/// The kinds that a reader has seen in its columns.
+type Learnt = HashMap<&'static str, Kinds>;
+
 /// Records of a day: instants, and named values.
 #[derive(Clone, Debug, Default)]
 struct Day {
@@ -84,11 +87,12 @@ impl Day {
         &column.expect("the test names a column that is there").1
     }
 
-    /// What the reader makes of these rows.
-    fn frame(&self, rows: &[usize], by: &[String]) -> Frame {
+    /// What the reader makes of these rows. It writes a column as wide as it has learnt that it
+    /// is, which may be wider than these rows need.
+    fn frame(&self, rows: &[usize], by: &[String], learnt: &mut Learnt) -> Frame {
         let columns = self.columns.iter().filter_map(|(name, values)| {
             let values: Vec<&Source> = rows.iter().map(|row| &values[*row]).collect();
-            column(name, &values)
+            column(name, &values, learnt.entry(name).or_default())
         });
         let groups = by.iter().map(|name| {
             let mut keys = GroupKeys::default();
@@ -123,22 +127,27 @@ impl Day {
     fn tables(&self, spec: &AggregateSpec) -> Result<Tables, AggregateError> {
         let rows: Vec<usize> = (0..self.ts_utc.len()).collect();
         let mut partial = Partial::new(spec);
-        partial.add(spec, &self.frame(&rows, &spec.by))?;
+        partial.add(spec, &self.frame(&rows, &spec.by, &mut Learnt::new()))?;
         partial.finish(spec, &self.specs(&Pins::new()))
     }
 }
 
 /// A column of a frame; none where there are only objects, which become their own columns.
-fn column(name: &str, values: &[&Source]) -> Option<Column> {
+fn column(name: &str, values: &[&Source], learnt: &mut Kinds) -> Option<Column> {
     let seen = values.iter().map(|value| value.kinds());
     let kinds = seen.fold(Kinds::NONE, Kinds::union);
-    if kinds == Kinds::OBJECT {
+    *learnt = learnt.union(kinds);
+    if *learnt == Kinds::OBJECT {
         return None;
     }
+    let column_type = match kinds.is_empty() {
+        true => ColumnType::Null,
+        false => learnt.column_type(),
+    };
     let mut valid = Bits::default();
     values.iter().for_each(|value| valid.push(!matches!(value, Null)));
     let number = |value: &&Source| value.text().parse().unwrap_or(0.0);
-    let values = match kinds.column_type() {
+    let values = match column_type {
         ColumnType::Null => Values::Null,
         ColumnType::Bool => {
             let mut bits = Bits::default();
@@ -153,7 +162,10 @@ fn column(name: &str, values: &[&Source]) -> Option<Column> {
         ColumnType::Float => Values::Float(values.iter().map(number).collect()),
         ColumnType::List(_) => Values::List {
             ends: (1..=values.len() as u32).collect(),
-            items: Items { values: Box::new(Values::Int(vec![1; values.len()])), valid: None },
+            items: Items {
+                values: Box::new(Values::Int(vec![1; values.len()])),
+                valid: Bits::filled(values.len(), true),
+            },
         },
         text_or_json => {
             let mut texts = Texts::default();
@@ -167,7 +179,8 @@ fn column(name: &str, values: &[&Source]) -> Option<Column> {
         }
     };
     let all = valid.count_ones() == valid.len() || matches!(values, Values::Null);
-    Some(Column { path: Path::root().child(name), kinds, values, valid: (!all).then_some(valid) })
+    let path = Path::root().child(name);
+    Some(Column { path, kinds, column_type, values, valid: (!all).then_some(valid) })
 }
 
 fn spec(hours: i64, by: &[&str], metrics: Metrics) -> AggregateSpec {
@@ -305,13 +318,15 @@ fn cut_and_merged(day: &Day, spec: &AggregateSpec, random: &mut Random) -> Table
     if random.below(2) == 0 {
         random.shuffle(&mut rows);
     }
-    let mut partials: Vec<Partial> = (0..1 + random.below(4)).map(|_| Partial::new(spec)).collect();
+    let count = 1 + random.below(4);
+    let mut partials: Vec<Partial> = (0..count).map(|_| Partial::new(spec)).collect();
+    let mut readers: Vec<Learnt> = vec![Learnt::new(); partials.len()];
     let mut rest = &rows[..];
     while !rest.is_empty() {
         let longest = [3, 40, 2_000][random.below(3) as usize];
         let (frame, left) = rest.split_at(rest.len().min(1 + random.below(longest) as usize));
         let at = random.below(partials.len() as u64) as usize;
-        let frame = day.frame(frame, &spec.by);
+        let frame = day.frame(frame, &spec.by, &mut readers[at]);
         partials[at].add(spec, &frame).unwrap();
         rest = left;
     }
@@ -577,7 +592,7 @@ fn a_declared_type_shapes_the_tables() {
         (ColumnType::Float, DataType::Float64),
     ] {
         let mut partial = Partial::new(&spec);
-        partial.add(&spec, &day.frame(&[0, 1], &[])).unwrap();
+        partial.add(&spec, &day.frame(&[0, 1], &[], &mut Learnt::new())).unwrap();
         let pins = Pins::from([("value".to_string(), pinned)]);
         let tables = partial.finish(&spec, &day.specs(&pins)).unwrap();
         assert_eq!(tables.daily.column("value_max").unwrap().dtype(), &expected);
