@@ -1,9 +1,208 @@
-//! `rawcat chart`: pictures of what was published.
+//! `rawcat chart`: pictures of what was published, of one day or of many. Reads no raw objects.
 
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use polars::prelude::DataFrame;
+
+use super::windows::{job_error, out_folder, windows};
+use crate::chart::{self, ChartSpec, TermStyle};
 use crate::config::ChartConfig;
-use crate::error::{Error, ExitCode, Interrupt};
+use crate::error::{Error, ExitCode, Interrupt, wants_colour};
+use crate::job::verdict_text;
+use crate::publish::{
+    Item, Manifest, OutFolder, PublishError, Step, Target, read_manifest, read_table,
+};
+use crate::window::Window;
 
-/// Draws the selected days.
-pub fn chart(_config: &ChartConfig, _interrupt: &Interrupt) -> Result<ExitCode, Error> {
-    Err(Error::failed("in building"))
+/// Draws the selected days as one picture, in the terminal or into `charts/`.
+pub fn chart(config: &ChartConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
+    let windows = windows(&config.days)?;
+    let root = out_folder(&config.out)?;
+    let step = Step::new(config.every.num_microseconds().unwrap_or(i64::MAX));
+    let mut days = Vec::new();
+    for window in &windows {
+        interrupt.check()?;
+        days.push(Day::read(&root, window, step)?);
+    }
+    let (first, last) = (&days[0], &days[days.len() - 1]);
+    let spec = spec(config, first, last, &days)?;
+    let mut table = first.table.clone();
+    for day in &days[1..] {
+        let joined = table.vstack_mut(&day.table);
+        joined.map_err(|_| Error::usage(
+            format!("{} has other columns in its buckets than {}", day.name(), first.name()),
+            "publish the days with the same --by and --metric, or draw them one by one",
+        ))?;
+    }
+    if let Some(columns) = config.term {
+        return draw_in_terminal(&spec, &table, columns);
+    }
+    let picture = chart::draw(&spec, &table).map_err(|error| job_error(error.into()))?;
+    let paths = match &days[..] {
+        [day] => replace(&root, day, &picture)?,
+        _ => beside(&root, first, last, &picture)?,
+    };
+    let mut stdout = std::io::stdout().lock();
+    for path in paths {
+        writeln!(stdout, "{}", path.display()).map_err(Error::stdout)?;
+    }
+    Ok(ExitCode::Complete)
+}
+
+/// A published window.
+struct Day {
+    window: Window,
+    target: Target,
+    manifest: Manifest,
+    table: DataFrame,
+}
+
+impl Day {
+    fn read(root: &Path, window: &Window, step: Step) -> Result<Day, Error> {
+        let target = Target::of(window);
+        let missing = |what: String| {
+            Error::usage(what, "publish it first with `rawcat fetch`, with the same --out and --every")
+        };
+        let failed = |error: PublishError| job_error(error.into());
+        let manifest = read_manifest(&root.join(target.path(&Item::Manifest))).map_err(failed)?;
+        let manifest = manifest.ok_or_else(|| {
+            missing(format!("{} is not published in {}", target.id(), root.display()))
+        })?;
+        let path = root.join(target.path(&Item::Buckets(step)));
+        if !path.exists() {
+            return Err(missing(format!("{} has no buckets of {step}", target.id())));
+        }
+        let table = read_table(&path).map_err(failed)?;
+        Ok(Day { window: *window, target, manifest, table })
+    }
+
+    fn name(&self) -> String {
+        self.target.id()
+    }
+
+    fn texts(&self, option: &str) -> Vec<String> {
+        let values = self.manifest.options.get(option).and_then(|value| value.as_array());
+        let texts = values.into_iter().flatten().filter_map(|value| value.as_str());
+        texts.map(str::to_string).collect()
+    }
+
+    /// Hours of the window that were listed and had no objects.
+    fn empty_hours_us(&self) -> Vec<i64> {
+        let prefixes = self.manifest.listing.prefixes.iter();
+        prefixes
+            .filter(|prefix| prefix.objects == 0 && prefix.error.is_none())
+            .filter_map(|prefix| crate::layout::hour_of_prefix(&prefix.prefix))
+            .map(|hour| hour.start().timestamp_micros())
+            .filter(|us| {
+                let hour_us = TimeDelta::hours(1).num_microseconds().unwrap_or(0);
+                *us < self.window.end_us() && us + hour_us > self.window.start_us()
+            })
+            .collect()
+    }
+}
+
+fn spec(config: &ChartConfig, first: &Day, last: &Day, days: &[Day]) -> Result<ChartSpec, Error> {
+    let (start, end) = (&first.window, &last.window);
+    let mut spec = ChartSpec::new(start.start_us(), end.end_us(), start.tz);
+    spec.date = start.date.filter(|_| days.len() == 1);
+    spec.label = match (start.date, end.date) {
+        (Some(from), Some(to)) if from != to => format!("{from} to {to}"),
+        (Some(date), _) => date.to_string(),
+        _ => start.describe(),
+    };
+    spec.every_us = config.every.num_microseconds().unwrap_or(i64::MAX);
+    spec.by = first.texts("by");
+    let known: Vec<String> =
+        first.manifest.metrics.iter().map(|metric| metric.name.clone()).collect();
+    spec.metrics = match &config.metrics {
+        None => known,
+        Some(asked) => asked.iter().map(|name| metric(name, &known)).collect::<Result<_, _>>()?,
+    };
+    spec.max_panels = config.picture.panels.get();
+    let verdicts = days.iter().map(|day| verdict_text(&day.manifest));
+    spec.verdict = verdicts.clone().find(|verdict| verdict != "final").unwrap_or("final".into());
+    spec.empty_hours_us = days.iter().flat_map(Day::empty_hours_us).collect();
+    spec.source = first.manifest.source.clone();
+    (spec.width_px, spec.height_px) = (config.picture.size.width, config.picture.size.height);
+    Ok(spec)
+}
+
+/// The metric that the user means: `value`, or `danji.lat` for `danji_lat`.
+fn metric(name: &str, known: &[String]) -> Result<String, Error> {
+    let flat = name.trim_start_matches('/').replace(['.', '/'], "_");
+    let found = known.iter().find(|metric| **metric == name || **metric == flat);
+    found.cloned().ok_or_else(|| {
+        Error::usage(
+            format!("--metric {name}: the published buckets have no such metric"),
+            format!("they have {}; publish others with `rawcat fetch --metric`", known.join(", ")),
+        )
+    })
+}
+
+fn draw_in_terminal(
+    spec: &ChartSpec,
+    table: &DataFrame,
+    columns: Option<u16>,
+) -> Result<ExitCode, Error> {
+    let mut style = TermStyle::default();
+    if let Some(columns) = columns.or_else(terminal_columns) {
+        style.columns = columns.into();
+    }
+    style.colour = wants_colour() && std::io::stdout().is_terminal();
+    let text = chart::term(spec, table, &style).map_err(|error| job_error(error.into()))?;
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
+    Ok(ExitCode::Complete)
+}
+
+fn terminal_columns() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col)
+}
+
+/// Puts the picture in the place of the day's own, and its manifest along.
+fn replace(root: &Path, day: &Day, picture: &chart::Picture) -> Result<Vec<PathBuf>, Error> {
+    let failed = |error: PublishError| job_error(error.into());
+    let now: DateTime<Utc> = Utc::now();
+    let out = OutFolder::open(root, day.window.tz.name(), now).map_err(failed)?;
+    let mut stage = out.stage(day.target.clone()).map_err(failed)?;
+    let mut paths = Vec::new();
+    for (item, bytes) in pictures(picture) {
+        let path = stage.path(&item).map_err(failed)?;
+        std::fs::write(&path, bytes).map_err(PublishError::file("write", &path)).map_err(failed)?;
+        stage.add(&item, None);
+        paths.push(root.join(day.target.path(&item)));
+    }
+    let mut manifest = day.manifest.clone();
+    stage.amend(&mut manifest).map_err(failed)?;
+    Ok(paths)
+}
+
+/// Writes the picture of several days, which belongs to no single one.
+fn beside(
+    root: &Path,
+    first: &Day,
+    last: &Day,
+    picture: &chart::Picture,
+) -> Result<Vec<PathBuf>, Error> {
+    let folder = root.join("charts");
+    let name = format!("{}_{}", first.name(), last.name());
+    let mut paths = Vec::new();
+    for ((_, bytes), extension) in pictures(picture).into_iter().zip(["svg", "png"]) {
+        let path = folder.join(format!("{name}.{extension}"));
+        let temporary = folder.join(format!(".{name}.{extension}"));
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::write(&temporary, bytes))
+            .and_then(|()| std::fs::rename(&temporary, &path))
+            .map_err(PublishError::file("write", &path))
+            .map_err(|error| job_error(error.into()))?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+fn pictures(picture: &chart::Picture) -> [(Item, &[u8]); 2] {
+    [(Item::ChartSvg, picture.svg.as_bytes()), (Item::ChartPng, &picture.png)]
 }

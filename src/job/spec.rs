@@ -62,13 +62,7 @@ impl JobSpec {
 
     /// What is published: the local day, or the window.
     pub fn target(&self) -> Target {
-        match self.window.date {
-            Some(date) => Target::Day(date),
-            None => Target::Window {
-                start_utc: self.window.start_utc,
-                end_utc: self.window.end_utc,
-            },
-        }
+        Target::of(&self.window)
     }
 
     pub(super) fn read_spec(&self) -> ReadSpec {

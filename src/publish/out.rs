@@ -132,20 +132,35 @@ impl Stage<'_> {
     /// # Errors
     /// [`PublishError::Equation`] when the manifest's books do not balance, and what the disk
     /// says. What was published before is then still there, or the next run finishes this one.
-    pub fn publish(mut self, manifest: &mut Manifest) -> Result<(), PublishError> {
+    pub fn publish(self, manifest: &mut Manifest) -> Result<(), PublishError> {
         check_equations(manifest)?;
-        let notes = self.files.iter().map(|(path, rows)| self.note(path, *rows));
-        manifest.files = notes.collect::<Result<_, _>>()?;
+        manifest.files = self.notes()?;
+        let root = &self.out.root;
+        let mut removals = self.target.published(root).map_err(PublishError::file("read", root))?;
+        removals.retain(|path| !self.files.iter().any(|(file, _)| file == path));
+        self.commit(manifest, removals)
+    }
+
+    /// Puts what was added into a target that is published, in place of files of the same names;
+    /// its other files stay.
+    pub fn amend(self, manifest: &mut Manifest) -> Result<(), PublishError> {
+        let notes = self.notes()?;
+        manifest.files.retain(|file| notes.iter().all(|note| note.path != file.path));
+        manifest.files.extend(notes);
+        manifest.files.sort_by(|a, b| a.path.cmp(&b.path));
+        self.commit(manifest, Vec::new())
+    }
+
+    fn notes(&self) -> Result<Vec<FileNote>, PublishError> {
+        self.files.iter().map(|(path, rows)| self.note(path, *rows)).collect()
+    }
+
+    fn commit(mut self, manifest: &Manifest, removals: Vec<PathBuf>) -> Result<(), PublishError> {
         let path = self.path(&Item::Manifest)?;
         std::fs::write(&path, manifest.to_json()).map_err(PublishError::file("write", &path))?;
 
         let mut files: Vec<PathBuf> = self.files.iter().map(|(path, _)| path.clone()).collect();
         let root = &self.out.root;
-        let mut removals = self
-            .target
-            .published(root)
-            .map_err(PublishError::file("read", root))?;
-        removals.retain(|path| !files.contains(path));
         files.push(self.target.path(&Item::Manifest));
         let commit = Commit::new(root, &self.target.id(), Record { files, removals });
         let done = commit.run();

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use crate::window::Window;
+
 const PART: &str = "part-00000.parquet";
 
 /// What is published as one: a local day, or a window that is none.
@@ -66,6 +68,14 @@ impl fmt::Display for Step {
 }
 
 impl Target {
+    /// The local day, or the window that is none.
+    pub fn of(window: &Window) -> Target {
+        match window.date {
+            Some(date) => Target::Day(date),
+            None => Target::Window { start_utc: window.start_utc, end_utc: window.end_utc },
+        }
+    }
+
     /// `2022-04-18`, or `20220417T150000Z_20220417T180000Z`. Times with a fraction of a second
     /// keep it.
     pub fn id(&self) -> String {
