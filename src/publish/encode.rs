@@ -9,7 +9,7 @@ use super::chunk::{EncodedChunk, Shape, encode};
 use super::error::PublishError;
 use super::footer::{DiskColumn, DiskType};
 use super::gather::{self, Levels};
-use crate::json::{Column, Frame};
+use crate::json::Frame;
 use crate::schema::{ColumnSpec, ColumnType, Path, Scalar};
 
 /// Rows of every row group of a `records` file but the last.
@@ -33,13 +33,10 @@ impl Slice {
     }
 
     /// Whether every column can be published in its wanted type without reading the object again.
-    pub fn can_cast(&self, columns: &[ColumnSpec]) -> bool {
-        self.frame.columns.iter().all(|from: &Column| {
-            let wanted = columns.iter().find(|column| column.path == from.path);
-            wanted.is_none_or(|wanted| {
-                gather::can_cast(from, self.holds_json(&from.path), wanted.column_type)
-            })
-        })
+    pub fn can_publish(&self, columns: &[ColumnSpec]) -> bool {
+        columns
+            .iter()
+            .all(|wanted| gather::can_publish(self, wanted))
     }
 }
 

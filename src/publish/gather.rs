@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::encode::{EncodeOptions, RecordColumn, RowGroup, Slice};
 use crate::json::{Bits, Column, Items, Texts, Values};
-use crate::schema::{ColumnSpec, ColumnType, Kinds, Scalar};
+use crate::schema::{ColumnSpec, ColumnType, Kinds, Path, Scalar};
 
 /// A frame holds a column in a type from which the wanted one cannot be made.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub fn pieces<'a>(
                 let offsets = offsets.map(|&offset| offset as i64).collect();
                 (Data::Int(Cow::Owned(offsets)), None)
             }
-            RecordColumn::Field(spec) => match find(slice, spec, &mut guess) {
+            RecordColumn::Field(spec) => match find(slice, spec, &mut guess)? {
                 None => (Data::Nulls, None),
                 Some(found) => (cast(slice, found, spec.column_type)?, found.valid.as_ref()),
             },
@@ -107,17 +107,53 @@ pub fn pieces<'a>(
     group.slices.iter().map(&mut piece).collect()
 }
 
-/// The frame's column for `spec`. Frames of one producer have their columns at the same places,
-/// so the place of the last one is tried first.
-fn find<'a>(slice: &'a Slice, spec: &ColumnSpec, guess: &mut usize) -> Option<&'a Column> {
+/// The frame's column for `spec`; `None`: its rows have nothing there. Frames of one producer have
+/// their columns at the same places, so the place of the last one is tried first.
+fn find<'a>(
+    slice: &'a Slice,
+    spec: &ColumnSpec,
+    guess: &mut usize,
+) -> Result<Option<&'a Column>, NotCastable> {
     let columns = &slice.frame.columns;
     if let Some(column) = columns.get(*guess)
         && column.path == spec.path
     {
-        return Some(column);
+        return Ok(Some(column));
     }
-    *guess = columns.iter().position(|column| column.path == spec.path)?;
-    Some(&columns[*guess])
+    match columns.iter().position(|column| column.path == spec.path) {
+        Some(at) => {
+            *guess = at;
+            Ok(Some(&columns[at]))
+        }
+        // An object that the frame has flattened, and that has become one JSON column since.
+        None if was_seen(slice, spec) => Err(NotCastable),
+        None => Ok(None),
+    }
+}
+
+fn was_seen(slice: &Slice, spec: &ColumnSpec) -> bool {
+    let seen = |(path, kinds): &(Path, Kinds)| *path == spec.path && !kinds.is_empty();
+    slice.frame.seen.iter().any(seen)
+        || slice
+            .frame
+            .columns
+            .iter()
+            .any(|column| is_below(&column.path, &spec.path))
+}
+
+/// Whether `path` stands for something inside the object at `above`.
+pub fn is_below(path: &Path, above: &Path) -> bool {
+    let rest = path.pointer().strip_prefix(above.pointer());
+    rest.is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Whether what the slice's frame has for `spec` can be published without reading its object again.
+pub fn can_publish(slice: &Slice, spec: &ColumnSpec) -> bool {
+    match find(slice, spec, &mut 0) {
+        Ok(Some(column)) => can_cast(column, slice.holds_json(&column.path), spec.column_type),
+        Ok(None) => true,
+        Err(NotCastable) => false,
+    }
 }
 
 /// Whether the column can be published as `to` without reading its object again.
@@ -136,6 +172,8 @@ pub fn can_cast(from: &Column, holds_json: bool, to: ColumnType) -> bool {
         (Values::Float(_), ColumnType::Float) => true,
         (Values::Text(_), ColumnType::Text) => !is_json(from, holds_json),
         (Values::Text(_), ColumnType::Json) => is_json(from, holds_json),
+        // Only empty lists and lists of nulls: they fit any type of items.
+        (Values::List { .. }, ColumnType::List(_)) if kinds == Kinds::LIST => true,
         (Values::List { items, .. }, ColumnType::List(scalar)) => matches!(
             (&*items.values, scalar),
             (Values::Null, _)

@@ -15,6 +15,7 @@ use super::chunk::EncodedChunk;
 use super::encode::{RecordColumn, null_chunk};
 use super::error::PublishError;
 use super::footer::{ChunkMeta, DiskColumn, DiskType, MAGIC, PlacedChunk, PlacedGroup, footer};
+use super::gather::is_below;
 use crate::schema::{ColumnSpec, ColumnType};
 
 /// The times, which stand before the records' own columns.
@@ -268,6 +269,14 @@ fn plan<'a>(group: &WrittenGroup, columns: &'a [ColumnSpec], provenance: bool) -
             .iter()
             .position(|known| known.path == column.path);
         plan.push(match before {
+            // Its parts were columns, and the whole has become one since.
+            None if group
+                .columns
+                .iter()
+                .any(|known| is_below(&known.path, &column.path)) =>
+            {
+                Part::Rebuild(column)
+            }
             None => Part::Nulls(column.column_type),
             Some(at) if group.chunks[OWN_COLUMNS + at].meta.null_rows == group.rows => {
                 Part::Nulls(column.column_type)
@@ -470,6 +479,59 @@ mod tests {
     }
 
     #[test]
+    fn an_object_that_becomes_json_late_is_read_again_and_not_lost() {
+        let os = Column {
+            path: path("device").child("os"),
+            ..column("", Kinds::TEXT, texts(&["ios", "web"]))
+        };
+        let flat = group(
+            2,
+            vec![os, column("n", Kinds::INT, Values::Int(vec![1, 2]))],
+        );
+        let json = |values: &[&str]| column("device", Kinds::OBJECT, texts(values));
+        let again = group(
+            2,
+            vec![
+                json(&[r#"{"os":"ios"}"#, r#"{"os":"web"}"#]),
+                column("n", Kinds::INT, Values::Int(vec![1, 2])),
+            ],
+        );
+        let mut mixed = json(&["7"]);
+        mixed.kinds = Kinds::OBJECT.union(Kinds::INT);
+        let later = group(1, vec![mixed]);
+        let before = columns_of(std::slice::from_ref(&flat));
+        let last = columns_of(&[again.clone(), later.clone()]);
+
+        assert!(flat.slices[0].can_publish(&before) && !flat.slices[0].can_publish(&last));
+        let device = RecordColumn::Field(&last[0]);
+        assert!(encode_column(&flat, device, &OPTIONS).is_err());
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = [folder.path().join("known"), folder.path().join("learnt")];
+        let first = [(&again, &last), (&flat, &before)];
+        for (path, (group, columns)) in paths.iter().zip(first) {
+            let mut writer = RecordsWriter::create(path, true).expect("a file");
+            writer
+                .push(0, 2, columns, chunks(group, columns))
+                .expect("written");
+            writer
+                .push(1, 1, &last, chunks(&later, &last))
+                .expect("written");
+            let rebuild = &mut |index: usize, columns: &[ColumnSpec]| {
+                assert_eq!((index, columns), (0, &last[..1]));
+                let encode = |spec| encode_column(&again, RecordColumn::Field(spec), &OPTIONS);
+                columns
+                    .iter()
+                    .map(encode)
+                    .collect::<Result<Vec<_>, PublishError>>()
+            };
+            writer.finish(&last, rebuild).expect("finished");
+        }
+        let [known, learnt] = paths.map(|path| std::fs::read(path).expect("readable"));
+        assert!(known == learnt, "the bytes differ");
+    }
+
+    #[test]
     fn a_day_without_records_is_a_file_without_row_groups() {
         let (bytes, made) = write(&[], true);
         assert_eq!((made.rows, made.bytes), (0, bytes.len() as u64));
@@ -513,9 +575,9 @@ mod tests {
 
         let one = group(1, vec![text(Kinds::TEXT)]);
         let mut columns = columns_of(std::slice::from_ref(&one));
-        assert!(one.slices[0].can_cast(&columns));
+        assert!(one.slices[0].can_publish(&columns));
         columns[0].column_type = T::Json;
-        assert!(!one.slices[0].can_cast(&columns));
+        assert!(!one.slices[0].can_publish(&columns));
         let refused = encode_column(&one, RecordColumn::Field(&columns[0]), &OPTIONS);
         let refused = refused.expect_err("text has no quotes");
         assert_eq!(

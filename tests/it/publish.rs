@@ -71,8 +71,13 @@ fn column(name: &str, cells: &[Cell]) -> Column {
             Cell::Int(_) => Kinds::INT.union(Kinds::BIG_INT),
             Cell::Float(_) => Kinds::FLOAT,
             Cell::Text(_) => Kinds::TEXT,
-            Cell::Ints(_) => Kinds::LIST.union(Kinds::LIST_INT),
-            Cell::Texts(_) => Kinds::LIST.union(Kinds::LIST_TEXT),
+            Cell::Ints(items) if items.iter().any(Option::is_some) => {
+                Kinds::LIST.union(Kinds::LIST_INT)
+            }
+            Cell::Texts(items) if items.iter().any(Option::is_some) => {
+                Kinds::LIST.union(Kinds::LIST_TEXT)
+            }
+            Cell::Ints(_) | Cell::Texts(_) => Kinds::LIST,
         });
     }
     let items = |values| Items {
@@ -254,9 +259,11 @@ proptest! {
         let table = read_table(&path).expect("readable");
         prop_assert_eq!(table.height(), rows);
         for (name, written) in names.iter().zip(&columns) {
-            // The empty lists of a column that has nothing else have no type to tell by.
+            // Lists without a value have no type to tell by.
             let shown = |cell: &Cell| match cell {
-                Cell::Ints(items) if items.is_empty() => Cell::Texts(Vec::new()),
+                Cell::Ints(items) if items.iter().all(Option::is_none) => {
+                    Cell::Texts(vec![None; items.len()])
+                }
                 cell => cell.clone(),
             };
             let read: Vec<_> = cells(&table, name).iter().map(shown).collect();
