@@ -347,11 +347,21 @@ mod tests {
     }
 
     fn group(rows: usize, columns: Vec<Column>) -> RowGroup {
+        // As the reader says it: flattened objects are seen, and have no column.
+        let mut seen: Vec<(Path, Kinds)> = Vec::new();
+        for column in &columns {
+            let pointer = column.path.pointer();
+            if let Some(above) = pointer.rfind('/').filter(|at| *at > 0) {
+                seen.push((path(&pointer[1..above]), Kinds::OBJECT));
+            }
+            seen.push((column.path.clone(), column.kinds));
+        }
         let frame = Frame {
             rows,
             ts_utc: (0..rows as i64).map(|at| at * 1000).collect(),
             offsets: (0..rows as u64).collect(),
             columns,
+            seen,
             ..Frame::default()
         };
         let slice = Slice {
