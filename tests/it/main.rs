@@ -9,3 +9,4 @@ mod place;
 mod s3server;
 mod sample;
 mod store;
+mod widen;
