@@ -324,9 +324,15 @@ pub(super) fn reads_as(slot: &Slot, bytes: &[u8], declared: ColumnType) -> bool 
             Some(Literal::Float(_)) => true,
             None => false,
         },
-        (ColumnType::List(_), SlotKind::List) => {
-            // An empty list reads as a list of anything.
-            slot.kinds == Kinds::LIST || slot.kinds.column_type() == declared
+        (ColumnType::List(scalar), SlotKind::List) => {
+            // An empty list reads as a list of anything, and integers read as fractions.
+            let declared_kind = match scalar {
+                Scalar::Bool => Kinds::LIST_BOOL,
+                Scalar::Int => Kinds::LIST_INT,
+                Scalar::Float => Kinds::LIST_FLOAT,
+                Scalar::Text => Kinds::LIST_TEXT,
+            };
+            slot.kinds.union(declared_kind).column_type() == declared
         }
         _ => false,
     }

@@ -2,7 +2,11 @@
 
 mod aggregate;
 mod cli;
+mod days;
 mod json;
-mod publish;
+mod place;
+//mod publish;
 mod s3server;
+mod sample;
 mod store;
+mod widen;
