@@ -1,8 +1,10 @@
 //! Tests across rooms and from end to end, in one binary, so that they link once.
 
 mod aggregate;
+mod architecture;
 mod cli;
 mod json;
 mod publish;
+mod readme;
 mod s3server;
 mod store;
