@@ -1,11 +1,13 @@
 //! Tests across rooms and from end to end, in one binary, so that they link once.
 
 mod aggregate;
+mod architecture;
 mod cli;
 mod days;
 mod json;
 mod place;
-//mod publish;
+mod publish;
+mod readme;
 mod s3server;
 mod sample;
 mod store;
