@@ -20,6 +20,10 @@ const ITEMS_AHEAD_PER_JOB: usize = 4;
 /// A piece of work that the sink queued.
 pub type Task<'a, E> = Box<dyn FnOnce() -> Result<(), E> + Send + 'a>;
 
+/// Takes the results: (engine, item, result).
+pub type Sink<'s, 'a, T, E> =
+    dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync + 's;
+
 /// Where items, results and tasks meet.
 pub struct Engine<'a, T, E> {
     state: Mutex<State<'a, T, E>>,
@@ -51,7 +55,7 @@ struct Results<T> {
 pub struct Emitter<'e, 'a, T, E> {
     engine: &'e Engine<'a, T, E>,
     item: Cell<Option<usize>>,
-    sink: &'e (dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
+    sink: &'e Sink<'e, 'a, T, E>,
 }
 
 /// The run was stopped: by a failure elsewhere or by the user. Work in progress just returns.
@@ -86,7 +90,7 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
         &self,
         workers: &mut [W],
         work: &(impl Fn(&mut W, &Emitter<'_, 'a, T, E>) -> Result<(), E> + Sync),
-        sink: &(dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
+        sink: &Sink<'_, 'a, T, E>,
     ) -> Result<(), E> {
         if let [worker] = workers {
             self.work_loop(worker, work, sink);
@@ -120,7 +124,7 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
         &self,
         worker: &mut W,
         work: &(impl Fn(&mut W, &Emitter<'_, 'a, T, E>) -> Result<(), E> + Sync),
-        sink: &(dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
+        sink: &Sink<'_, 'a, T, E>,
     ) {
         // A thread that panics must not leave the others waiting for it.
         let _stop_on_panic = StopOnPanic(self);
@@ -173,7 +177,7 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
     /// Hands on every result whose turn it is, unless another thread is at it.
     fn drain(
         &self,
-        sink: &(dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
+        sink: &Sink<'_, 'a, T, E>,
     ) -> Result<(), E> {
         let mut state = self.lock();
         if state.draining {

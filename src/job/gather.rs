@@ -44,7 +44,7 @@ pub(super) enum Piece {
     Rows(Frame),
     /// The paths of rows that no records file wants.
     Seen(Vec<(Path, Kinds)>, Option<Fills>),
-    Done(Result<ObjectOutcome, Failure>),
+    Done(Box<Result<ObjectOutcome, Failure>>),
 }
 
 /// What the objects gave.
@@ -198,7 +198,7 @@ fn work<'a>(
         },
     };
     run.progress.advance(1, object.bytes);
-    match emitter.emit(Piece::Done(outcome))? {
+    match emitter.emit(Piece::Done(Box::new(outcome)))? {
         Ok(()) | Err(Stopped) => Ok(()),
     }
 }
@@ -248,6 +248,7 @@ fn take<'a>(
             }
         }
         Piece::Done(outcome) => {
+            let outcome = *outcome;
             let kept = outcome.as_ref().ok().map(|outcome| outcome.tally.kept);
             gathered.rows.push(kept);
             if kept == Some(0) || !run.is_survey {

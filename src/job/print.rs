@@ -123,7 +123,7 @@ impl Printed {
 enum Piece {
     Lines(Vec<u8>),
     Seen(Schema),
-    Done(Result<ObjectOutcome, Failure>),
+    Done(Box<Result<ObjectOutcome, Failure>>),
 }
 
 struct Printer<'a> {
@@ -240,7 +240,7 @@ impl Printer<'_> {
                     Piece::Seen(seen) => {
                         schema.lock().expect("the sink does not panic").join(&seen);
                     }
-                    Piece::Done(outcome) => printed.add(&objects[object], outcome),
+                    Piece::Done(outcome) => printed.add(&objects[object], *outcome),
                 }
                 Ok(())
             },
@@ -290,7 +290,7 @@ impl Printer<'_> {
                 }
             }
         };
-        emitter.emit(Piece::Done(outcome)).map(|_| ())
+        emitter.emit(Piece::Done(Box::new(outcome))).map(|_| ())
     }
 }
 

@@ -271,7 +271,7 @@ fn push_items(source: &[u8], items: &mut Items) {
     let mut at = scan::skip_space(source, 1);
     while source[at] != b']' {
         let end = match source[at] {
-            b'"' => scan::string(source, at + 1).ok().expect(SCANNED).end + 1,
+            b'"' => scan::string(source, at + 1).expect(SCANNED).end + 1,
             _ => {
                 at + source[at..]
                     .iter()

@@ -84,7 +84,7 @@ fn next_special(bytes: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// A string that was scanned: where its closing quote is, and what it takes to read it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct ScannedString {
     /// Position of the closing quote.
     pub end: usize,
