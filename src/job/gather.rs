@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::listing::Failure;
-use super::read::{Lost, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec, Finding};
+use super::read::{Finding, Lost, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
 use super::rows::{Records, RowGroups};
 use super::schema::Fills;
 use super::{JobError, JobSpec};
@@ -105,10 +105,7 @@ struct Worker {
 }
 
 /// Reads objects and writes their rows. `Err(JobError::StartOver)` asks for another attempt.
-pub(super) fn gather(
-    run: &Run<'_>,
-    interrupted: &AtomicBool,
-) -> Result<Gathered, JobError> {
+pub(super) fn gather(run: &Run<'_>, interrupted: &AtomicBool) -> Result<Gathered, JobError> {
     let objects = run.objects.len();
     let jobs = run.spec.jobs.clamp(1, objects.max(1));
     let engine: Engine<'_, Piece, JobError> = Engine::new(objects, jobs, interrupted);
@@ -174,9 +171,7 @@ fn work<'a>(
     emitter.claim(at);
     let object = &run.objects[at];
     let outcome = match run.findings.get(&object.key) {
-        Some(Finding::Failed { kind, reason }) => {
-            Err(Failure { kind, reason: reason.clone() })
-        }
+        Some(Finding::Failed { kind, reason }) => Err(Failure { kind, reason: reason.clone() }),
         finding => match run.body(at, body) {
             Err(error) if error.concerns_whole_source() => return Err(JobError::Store(error)),
             Err(error) => Err(Failure::from(&error)),

@@ -12,10 +12,8 @@ pub struct Bits {
 impl Bits {
     /// `len` bits, all equal to `value`.
     pub fn filled(len: usize, value: bool) -> Self {
-        let mut bits = Bits {
-            words: vec![if value { u64::MAX } else { 0 }; len.div_ceil(64)],
-            len,
-        };
+        let mut bits =
+            Bits { words: vec![if value { u64::MAX } else { 0 }; len.div_ceil(64)], len };
         bits.clear_tail();
         bits
     }
@@ -52,10 +50,7 @@ impl Bits {
     }
 
     pub fn count_ones(&self) -> usize {
-        self.words
-            .iter()
-            .map(|word| word.count_ones() as usize)
-            .sum()
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// The bits as 64-bit words, least significant bit first; bits beyond `len` are 0.
@@ -81,11 +76,7 @@ impl Texts {
     }
 
     pub fn get(&self, at: usize) -> &str {
-        let start = if at == 0 {
-            0
-        } else {
-            self.ends[at - 1] as usize
-        };
+        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
         std::str::from_utf8(&self.bytes[start..self.ends[at] as usize])
             .expect("the reader pushes whole UTF-8 values only")
     }
