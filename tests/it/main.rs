@@ -4,6 +4,8 @@ mod aggregate;
 mod cli;
 mod days;
 mod json;
+mod late;
+mod losses;
 mod place;
 //mod publish;
 mod s3server;
