@@ -143,7 +143,7 @@ impl Font {
     /// The leftmost x of the glyph, font units; 0 for a blank.
     pub fn left(&self, glyph: Glyph) -> i16 {
         self.record(glyph)
-            .and_then(|(at, _)| i16_at(self.data, at + 2))
+            .and_then(|at| i16_at(self.data, at + 2))
             .unwrap_or(0)
     }
 
@@ -155,8 +155,8 @@ impl Font {
         contours
     }
 
-    /// Where the outline of a glyph is, and its bytes; `None` for a blank.
-    fn record(&self, glyph: Glyph) -> Option<(usize, usize)> {
+    /// Where the outline of a glyph is; `None` for a blank.
+    fn record(&self, glyph: Glyph) -> Option<usize> {
         let offset = |row: usize| -> Option<usize> {
             if self.long_offsets {
                 u32_at(self.data, self.loca + row * 4).map(|o| o as usize)
@@ -168,7 +168,7 @@ impl Font {
             return None;
         }
         let (from, to) = (offset(glyph.0.into())?, offset(usize::from(glyph.0) + 1)?);
-        (from < to).then_some((self.glyf + from, to - from))
+        (from < to).then_some(self.glyf + from)
     }
 
     fn add_outline(
@@ -178,7 +178,7 @@ impl Font {
         depth: u8,
         contours: &mut Vec<Vec<Point>>,
     ) -> Option<()> {
-        let Some((at, _)) = self.record(glyph) else {
+        let Some(at) = self.record(glyph) else {
             return Some(());
         };
         let count = i16_at(self.data, at)?;

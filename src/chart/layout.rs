@@ -2,20 +2,21 @@
 //! title, verdict and window, the panels over one time axis, whose time it is, what is not shown.
 //! Pure; all text is measured before it is placed.
 
-use super::clock::{self, Clock};
+use super::clock::Clock;
 use super::font::font;
+use super::header::{describe, draw_header};
 use super::legend::Legend;
 use super::palette::{self, Rgb};
-use super::panel::{Panel, Plot, is_grouped, shades};
-use super::scene::{Align, HEAD_PX, Scene, TEXT_PX, TITLE_PX};
+use super::panel::{Panel, Plot, shades};
+use super::scene::{Align, HEAD_PX, Scene, TEXT_PX};
 use super::series::Series;
 use super::spec::{ChartError, ChartSpec};
-use super::text::{drawable, fit, fit_middle, grouped, wrap};
+use super::text::{drawable, fit};
 use super::time_axis::TimeAxis;
 use super::value_axis::ValueAxis;
 
-const MARGIN_PX: f64 = 24.0;
-const LINE_PX: f64 = 18.0;
+pub const MARGIN_PX: f64 = 24.0;
+pub const LINE_PX: f64 = 18.0;
 /// Usual heights of plots, and the least that can be read.
 const RECORDS_PX: f64 = 240.0;
 const METRIC_PX: f64 = 150.0;
@@ -52,57 +53,31 @@ pub fn compose(spec: &ChartSpec, series: &Series, clock: &Clock) -> Result<Scene
     let fixed = header + panels.iter().map(Placed::above).sum::<f64>() + below.height();
     set_heights(&mut panels, spec, fixed)?;
 
-    let axes: Vec<ValueAxis> = panels
-        .iter()
-        .map(|p| p.panel.axis(series, p.height))
-        .collect();
-    let left = (MARGIN_PX + gutter(&axes)).ceil();
-    let right = f64::from(spec.width_px) - MARGIN_PX;
-    let size = f64::from(TEXT_PX);
-    let time = TimeAxis::of(spec, clock, right - left, size);
-    below.has_second_row = !time.jumps.is_empty() || time.ticks.iter().any(|t| t.below.is_some());
-
-    let mut y = header;
-    let mut bottom = y;
-    for (placed, axis) in panels.iter().zip(&axes) {
-        let baseline = y + PANEL_GAP_PX;
-        let top = y + placed.above();
-        bottom = top + placed.height;
-        let (start_us, end_us) = (spec.start_us, spec.end_us);
-        let plot = Plot {
-            left,
-            right,
-            top,
-            bottom,
-            start_us,
-            end_us,
-        };
-        let title = fit(&drawable(&placed.title), f64::from(HEAD_PX), width);
-        scene.label(
-            &title,
-            (MARGIN_PX, baseline, Align::Left),
-            HEAD_PX,
-            palette::TITLE,
-        );
-        placed.legend.draw(&mut scene, MARGIN_PX, right, baseline);
-        draw_behind(&mut scene, &plot, axis, &time, &shades);
-        placed.panel.draw(&mut scene, &plot, axis, spec, series);
-        draw_over(&mut scene, &plot, axis, &time);
-        y = bottom;
-    }
-    let plot = Plot {
-        left,
-        right,
+    let axes = panels.iter().map(|p| p.panel.axis(series, p.height));
+    let axes: Vec<ValueAxis> = axes.collect();
+    let mut plot = Plot {
+        left: (MARGIN_PX + gutter(&axes)).ceil(),
+        right: MARGIN_PX + width,
         top: header,
-        bottom,
+        bottom: header,
         start_us: spec.start_us,
         end_us: spec.end_us,
     };
+    let time = TimeAxis::of(spec, clock, plot.right - plot.left, f64::from(TEXT_PX));
+    below.has_second_row = !time.jumps.is_empty() || time.ticks.iter().any(|t| t.below.is_some());
+
+    for (placed, axis) in panels.iter().zip(&axes) {
+        placed.write_title(&mut scene, plot.bottom + PANEL_GAP_PX, width);
+        plot.top = plot.bottom + placed.above();
+        plot.bottom = plot.top + placed.height;
+        draw_behind(&mut scene, &plot, axis, &time, &shades);
+        placed.panel.draw(&mut scene, &plot, axis, spec, series);
+        draw_over(&mut scene, &plot, axis, &time);
+    }
     draw_time(&mut scene, &plot, &time);
-    below.draw(&mut scene, bottom, right, &time.caption);
-    scene.height_px = spec
-        .height_px
-        .unwrap_or((bottom + below.height()).ceil() as u32);
+    below.draw(&mut scene, &plot, &time.caption);
+    let height = (plot.bottom + below.height()).ceil() as u32;
+    scene.height_px = spec.height_px.unwrap_or(height);
     describe(&mut scene, spec, series, clock);
     Ok(scene)
 }
@@ -133,6 +108,14 @@ impl Placed<'_> {
     /// Room above the plot: gap, title and legend.
     fn above(&self) -> f64 {
         PANEL_GAP_PX + self.legend.height() + TITLE_GAP_PX
+    }
+
+    fn write_title(&self, scene: &mut Scene, baseline: f64, width: f64) {
+        let title = fit(&drawable(&self.title), f64::from(HEAD_PX), width);
+        let at = (MARGIN_PX, baseline, Align::Left);
+        scene.label(&title, at, HEAD_PX, palette::TITLE);
+        self.legend
+            .draw(scene, MARGIN_PX, MARGIN_PX + width, baseline);
     }
 }
 
@@ -168,87 +151,6 @@ fn gutter(axes: &[ValueAxis]) -> f64 {
     widths.fold(24.0, f64::max) + 8.0
 }
 
-/// Title, verdict, window and source. Returns where the header ends.
-fn draw_header(scene: &mut Scene, spec: &ChartSpec, series: &Series, width: f64) -> f64 {
-    let size = f64::from(TEXT_PX);
-    scene.title = title(spec, series);
-    let text = fit(&drawable(&scene.title), f64::from(TITLE_PX), width);
-    scene.label(
-        &text,
-        (MARGIN_PX, 38.0, Align::Left),
-        TITLE_PX,
-        palette::TITLE,
-    );
-
-    let is_final = spec.verdict == "final";
-    let rgb = if is_final {
-        palette::FINAL
-    } else {
-        palette::PROVISIONAL
-    };
-    let verdict = wrap(&drawable(&spec.verdict), size, width - 16.0, 2);
-    let mut baseline = 62.0;
-    scene.rect(
-        MARGIN_PX,
-        baseline - 9.0,
-        MARGIN_PX + 10.0,
-        baseline + 1.0,
-        rgb.solid(),
-    );
-    let mut used = 0.0;
-    for (i, line) in verdict.iter().enumerate() {
-        baseline += if i > 0 { LINE_PX } else { 0.0 };
-        used = scene.label(
-            line,
-            (MARGIN_PX + 16.0, baseline, Align::Left),
-            TEXT_PX,
-            rgb,
-        );
-    }
-    let window = drawable(&format!("{} UTC", window_text(spec)));
-    let source = drawable(&spec.source);
-    let wanted = if source.is_empty() {
-        window.clone()
-    } else {
-        format!("{window} · {source}")
-    };
-    let mut x = MARGIN_PX + 16.0 + used + 18.0;
-    if verdict.len() > 1 || x + font().width(&wanted, size) > MARGIN_PX + width {
-        baseline += LINE_PX;
-        x = MARGIN_PX;
-    }
-    let room = MARGIN_PX + width - x - font().width(&format!("{window} · "), size);
-    let text = if source.is_empty() {
-        fit(&window, size, MARGIN_PX + width - x)
-    } else {
-        format!("{window} · {}", fit_middle(&source, size, room))
-    };
-    scene.label(&text, (x, baseline, Align::Left), TEXT_PX, palette::MUTED);
-    baseline
-}
-
-/// `2022-04-18 · Asia/Seoul · 12,345 records`.
-pub fn title(spec: &ChartSpec, series: &Series) -> String {
-    let records = match series.total {
-        0 => "no records".to_string(),
-        1 => "1 record".to_string(),
-        n => format!("{} records", grouped(n)),
-    };
-    format!("{} · {} · {records}", spec.label, spec.tz.name())
-}
-
-/// Both ends of the window, UTC; seconds only where there are any.
-fn window_text(spec: &ChartSpec) -> String {
-    let end = |us: i64| {
-        format!(
-            "{} {}",
-            clock::formatted(us, "%Y-%m-%d"),
-            clock::time_of_day(us)
-        )
-    };
-    format!("{} – {}", end(spec.start_us), end(spec.end_us))
-}
-
 /// Shades and grid.
 fn draw_behind(
     scene: &mut Scene,
@@ -267,7 +169,9 @@ fn draw_behind(
             palette::SHADE.solid(),
         );
     }
-    for tick in &time.ticks {
+    // Where there is no data, a message stands in its place, and no line goes through it.
+    let has_data = axis.ticks.len() > 1;
+    for tick in time.ticks.iter().filter(|_| has_data) {
         let x = plot.x(tick.at_us).round();
         scene.rect(x, plot.top, x + 1.0, plot.bottom, palette::GRID.solid());
     }
@@ -404,51 +308,19 @@ impl Footer {
         self.caption() + self.notes.len() as f64 * LINE_PX + 18.0
     }
 
-    fn draw(&self, scene: &mut Scene, bottom: f64, right: f64, caption: &str) {
-        let y = bottom + self.caption();
-        scene.label(caption, (right, y, Align::Right), TEXT_PX, palette::MUTED);
+    fn draw(&self, scene: &mut Scene, plot: &Plot, caption: &str) {
+        let y = plot.bottom + self.caption();
+        scene.label(
+            caption,
+            (plot.right, y, Align::Right),
+            TEXT_PX,
+            palette::MUTED,
+        );
         for (i, note) in self.notes.iter().enumerate() {
             let y = y + (i + 1) as f64 * LINE_PX;
             scene.label(note, (MARGIN_PX, y, Align::Left), TEXT_PX, palette::MUTED);
         }
     }
-}
-
-/// The picture in words, for those who cannot see it.
-fn describe(scene: &mut Scene, spec: &ChartSpec, series: &Series, clock: &Clock) {
-    let mut text = format!(
-        "{}. {} UTC. {}.",
-        scene.title,
-        window_text(spec),
-        spec.verdict
-    );
-    let totals = series.totals();
-    let busiest = totals
-        .iter()
-        .enumerate()
-        .rev()
-        .max_by_key(|(_, total)| **total);
-    if let Some((step, total)) = busiest.filter(|(_, total)| **total > 0) {
-        let at = clock.local_us(series.steps[step].start_us);
-        let (at, total) = (clock::formatted(at, "%Y-%m-%d %H:%M"), grouped(*total));
-        text.push_str(&format!(
-            " Most records in one step: {total}, from {at} on."
-        ));
-    }
-    let groups: Vec<String> = series
-        .groups
-        .iter()
-        .filter(|_| is_grouped(spec, series))
-        .map(|g| format!("{} {}", g.name, grouped(g.total)))
-        .collect();
-    if !groups.is_empty() {
-        text.push_str(&format!(
-            " By {}: {}.",
-            spec.by.join(", "),
-            groups.join(", ")
-        ));
-    }
-    scene.description = text;
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ pub fn draw(spec: &ChartSpec, series: &Series, clock: &Clock, style: &TermStyle)
     let is_final = spec.verdict == "final";
     let verdict = cut(&plain(&spec.verdict), width);
     let mut lines = vec![
-        cut(&plain(&super::layout::title(spec, series)), width),
+        cut(&plain(&super::header::title(spec, series)), width),
         style.painted(&verdict, if is_final { COLOURS[2] } else { COLOURS[1] }),
         String::new(),
     ];

@@ -139,7 +139,7 @@ impl ValueAxis {
 fn labels(values: &[f64], step: Round) -> Vec<String> {
     const UNITS: [(i32, &str); 5] = [(12, "T"), (9, "B"), (6, "M"), (3, "k"), (0, "")];
     let largest = values.iter().fold(0f64, |m, v| m.max(v.abs()));
-    if largest >= 1e15 || largest < 1e-4 || step.decimals(0) > 9 {
+    if !(1e-4..1e15).contains(&largest) || step.decimals(0) > 9 {
         return values
             .iter()
             .map(|&v| scientific(v, largest, step))
@@ -328,13 +328,13 @@ mod tests {
     #[test]
     fn short_numbers_are_short() {
         let all = [
-            0.0, 7.0, 1234.0, 12_345.0, 1.5e6, -0.05, 3.14159, 1.2e-9, 2.5e17,
+            0.0, 7.0, 1234.0, 12_345.0, 1.5e6, -0.05, 3.716, 1.2e-9, 2.5e17,
         ]
         .map(short_number);
         assert_eq!(
             all,
             [
-                "0", "7", "1,234", "12.3k", "1.5M", "−0.05", "3.14", "1.2e−9", "2.5e17"
+                "0", "7", "1,234", "12.3k", "1.5M", "−0.05", "3.72", "1.2e−9", "2.5e17"
             ]
         );
     }

@@ -9,7 +9,8 @@ use libdeflater::{Crc, DecompressionError, Decompressor};
 use memchr::memmem;
 
 use super::error::Contradiction;
-use super::layer::{Front, Moved, Output, Turn, step_room};
+use super::layer::Output;
+use super::member::{Front, Moved, Turn, step_room};
 
 /// Also the compression method: 8, deflate, is the only one there is.
 pub(super) const MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
@@ -331,5 +332,118 @@ fn header(input: &[u8]) -> Header {
         Header::Short
     } else {
         Header::Whole(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DecodeLimits, Decoder, Input};
+    use super::*;
+
+    fn with_fields(flags: u8) -> Vec<u8> {
+        let mut bytes = vec![0x1f, 0x8b, 8, flags, 1, 2, 3, 4, 0, 255];
+        if flags & FEXTRA != 0 {
+            bytes.extend([5, 0, b'x', 0, 0x1f, 0x8b, 8]);
+        }
+        if flags & FNAME != 0 {
+            bytes.extend(b"name\0");
+        }
+        if flags & FCOMMENT != 0 {
+            bytes.extend(b"\0");
+        }
+        if flags & FHCRC != 0 {
+            let mut crc = Crc::new();
+            crc.update(&bytes);
+            bytes.extend((crc.sum() as u16).to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_header_is_as_long_as_its_fields() {
+        for flags in 0..32 {
+            let bytes = with_fields(flags);
+            let len = bytes.len();
+            let longer = [&bytes[..], b"data"].concat();
+            assert_eq!(header(&longer), Header::Whole(len), "flags {flags}");
+            for cut in 3..len {
+                assert_eq!(
+                    header(&bytes[..cut]),
+                    Header::Short,
+                    "flags {flags} cut {cut}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn reserved_flags_and_a_wrong_header_checksum_are_refused() {
+        for flag in [0x20, 0x40, 0x80] {
+            assert_eq!(
+                header(&with_fields(flag)),
+                Header::Bad(Contradiction::Header)
+            );
+        }
+        let mut bytes = with_fields(FHCRC | FNAME);
+        bytes[4] ^= 1;
+        assert_eq!(header(&bytes), Header::Bad(Contradiction::HeaderChecksum));
+    }
+
+    #[test]
+    fn the_end_is_in_doubt_when_the_length_stands_twice() {
+        let slice = |data: &[u8]| [&with_fields(0)[..], &[3, 0], data].concat();
+        let once = slice(&[9, 9, 9, 9, 77, 1, 0, 0, 1, 2]);
+        assert_eq!(member_end(&once, 10, 333), Some(once.len() - 2));
+        let twice = slice(&[9, 9, 9, 9, 77, 1, 0, 0, 77, 1, 0, 0]);
+        assert_eq!(member_end(&twice, 10, 333), None);
+        let overlapping = slice(&[0; 9]);
+        assert_eq!(member_end(&overlapping, 10, 0), None);
+    }
+
+    fn decode(bytes: &[u8]) -> Vec<u8> {
+        let mut decoder = Decoder::new(Input::Whole(bytes.to_vec()), DecodeLimits::default());
+        let mut buf = Vec::new();
+        while decoder.next_block(&mut buf).unwrap() == super::super::Step::More {}
+        buf
+    }
+
+    fn stored(content: &[u8]) -> Vec<u8> {
+        let level = libdeflater::CompressionLvl::new(0).unwrap();
+        let mut compressor = libdeflater::Compressor::new(level);
+        let mut out = vec![0; compressor.gzip_compress_bound(content.len())];
+        let len = compressor.gzip_compress(content, &mut out).unwrap();
+        out.truncate(len);
+        out
+    }
+
+    #[test]
+    fn the_same_member_many_times_is_read_as_often() {
+        let member = stored(b"{\"a\":1}");
+        assert_eq!(decode(&member.repeat(50)), b"{\"a\":1}".repeat(50));
+    }
+
+    #[test]
+    fn members_and_trailers_inside_stored_content_mislead_nobody() {
+        let inner = stored(b"{\"a\":1}");
+        let content = [&b"{}"[..], &inner, &inner[inner.len() - 8..], &inner].concat();
+        let member = stored(&content);
+        assert_eq!(decode(&[&member[..], &member, &inner].concat()), {
+            [&content[..], &content, b"{\"a\":1}"].concat()
+        });
+    }
+
+    #[test]
+    fn what_python_writes_is_read() {
+        let text: String = (0..12)
+            .map(|n| format!(r#"{{"n":{n},"os":"ios"}}"#))
+            .collect();
+        let files = [
+            &include_bytes!("../../tests/data/codec/python_named.gz")[..],
+            include_bytes!("../../tests/data/codec/python_members.gz"),
+            include_bytes!("../../tests/data/codec/python_all_fields.gz"),
+        ];
+        for bytes in files {
+            assert_eq!(decode(bytes), text.as_bytes());
+        }
     }
 }

@@ -4,114 +4,13 @@
 //! one is handed out in blocks before its end is seen; [`Layer::good_bytes`] tells how much of the
 //! output is verified. Nothing is allocated because a header says so.
 
-use super::error::{Contradiction, DecodeError, Place, Unsupported};
-use super::gzip::Gzip;
+use super::error::{DecodeError, Place};
+use super::member::{Codec, Fault, Front, STEP_BYTES, Turn};
 use super::source::Source;
-use super::zstd::Zstd;
-use super::{DecodeLimits, Encoding, Step};
-
-/// Decoded bytes of one step: small enough to stay in the cache between the step and its checksum.
-const STEP_BYTES: usize = 128 << 10;
-
-/// Room for what `input` most likely decodes to, within one step. Room costs time: it is zeroed.
-pub(super) fn step_room(input: &[u8]) -> usize {
-    (input.len() * 16).clamp(1024, STEP_BYTES)
-}
+use super::{DecodeLimits, Step};
 
 /// Members of one layer. Empty ones pass every limit on bytes and still take time each.
 pub(super) const MEMBERS_MAX: u64 = 1 << 24;
-
-/// The codecs. Each decodes one member at a time, in steps.
-pub(super) enum Codec {
-    Gzip(Gzip),
-    Zstd(Zstd),
-}
-
-/// What the next bytes of a layer are.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Front {
-    Member,
-    /// They could begin a member if there were more of them.
-    Short,
-    Other,
-}
-
-/// Where a codec stands after a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    Again,
-    /// It took what it could use and needs more input.
-    Hungry,
-    /// The member has ended and is verified.
-    Done,
-}
-
-/// What one step did.
-#[derive(Debug)]
-pub(super) struct Moved {
-    pub consumed: usize,
-    pub produced: usize,
-    pub turn: Turn,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    Contradiction(Contradiction),
-    Unsupported(Unsupported),
-}
-
-impl From<Contradiction> for Fault {
-    fn from(cause: Contradiction) -> Fault {
-        Fault::Contradiction(cause)
-    }
-}
-
-impl Codec {
-    /// None for plain bytes, which need no codec.
-    pub fn new(encoding: Encoding) -> Option<Codec> {
-        match encoding {
-            Encoding::Plain => None,
-            Encoding::Gzip => Some(Codec::Gzip(Gzip::new())),
-            Encoding::Zstd => Some(Codec::Zstd(Zstd::new())),
-        }
-    }
-
-    pub fn encoding(&self) -> Encoding {
-        match self {
-            Codec::Gzip(_) => Encoding::Gzip,
-            Codec::Zstd(_) => Encoding::Zstd,
-        }
-    }
-
-    fn front(&self, bytes: &[u8]) -> Front {
-        match self {
-            Codec::Gzip(_) => Gzip::front(bytes),
-            Codec::Zstd(_) => Zstd::front(bytes),
-        }
-    }
-
-    fn open(&mut self) {
-        match self {
-            Codec::Gzip(gzip) => gzip.open(),
-            Codec::Zstd(zstd) => zstd.open(),
-        }
-    }
-
-    /// A useful size of the output of the next step.
-    fn room(&self, input: &[u8], limit: usize) -> usize {
-        match self {
-            Codec::Gzip(gzip) => gzip.room(input),
-            Codec::Zstd(zstd) => zstd.room(input, limit),
-        }
-    }
-
-    fn step(&mut self, input: &[u8], out: &mut [u8]) -> Result<Moved, Fault> {
-        match self {
-            Codec::Gzip(gzip) => gzip.step(input, out).map_err(Fault::from),
-            Codec::Zstd(zstd) => zstd.step(input, out),
-        }
-    }
-}
 
 /// Why the output ends. `keep`: what was decoded of the open member is given nevertheless.
 struct Stop {

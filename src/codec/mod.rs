@@ -11,6 +11,7 @@ mod gzip;
 #[cfg(test)]
 mod laws;
 mod layer;
+mod member;
 mod source;
 mod zstd;
 
@@ -18,7 +19,8 @@ use std::fmt;
 use std::io::Read;
 
 pub use error::{Contradiction, DecodeError, Place, Unsupported};
-use layer::{Codec, Front, Layer};
+use layer::Layer;
+use member::{Codec, Front};
 use source::Source;
 
 /// Layers of compression that are opened, one inside the other.

@@ -6,7 +6,7 @@
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective};
 
 use super::error::{Contradiction, Unsupported};
-use super::layer::{Fault, Front, Moved, Turn, step_room};
+use super::member::{Fault, Front, Moved, Turn, step_room};
 
 pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// The first byte is 0x50..=0x5f.
@@ -230,5 +230,62 @@ impl FrameHeader {
             }));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_header_gives_window_content_and_dictionary() {
+        let read = |bytes: &[u8]| FrameHeader::read(bytes).unwrap();
+        let header = |content_bytes, window_bytes, dictionary| FrameHeader {
+            content_bytes,
+            window_bytes,
+            dictionary,
+        };
+        assert_eq!(read(&[0x00, 0x00]), header(None, 1024, 0));
+        assert_eq!(
+            read(&[0x00, 10 << 3 | 4]),
+            header(None, (1 << 20) + (1 << 19), 0)
+        );
+        assert_eq!(read(&[0x20, 200]), header(Some(200), 200, 0));
+        assert_eq!(read(&[0x60, 1, 0]), header(Some(257), 257, 0));
+        assert_eq!(read(&[0x81, 0, 7, 5, 0, 0, 0]), header(Some(5), 1024, 7));
+        assert_eq!(
+            read(&[0xe3, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]),
+            header(Some(9), 9, 1)
+        );
+    }
+
+    #[test]
+    fn a_frame_header_that_is_cut_is_no_header() {
+        let bytes = [0xc3, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
+        for cut in 0..bytes.len() {
+            assert_eq!(FrameHeader::read(&bytes[..cut]), None);
+        }
+        assert!(FrameHeader::read(&bytes).is_some());
+    }
+
+    #[test]
+    fn all_sixteen_skippable_magic_numbers_are_known() {
+        for first in 0x50..=0x5f {
+            assert_eq!(Zstd::front(&[first, 0x2a, 0x4d, 0x18]), Front::Member);
+            assert_eq!(Zstd::front(&[first, 0x2a]), Front::Short);
+        }
+        assert_eq!(Zstd::front(&[0x60, 0x2a, 0x4d, 0x18]), Front::Other);
+        assert_eq!(Zstd::front(&[0x50, 0x2a, 0x4d, 0x19]), Front::Other);
+    }
+
+    #[test]
+    fn a_declared_length_must_be_met() {
+        // 256 bytes declared; one last, empty block.
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x40, 0, 0, 0, 1, 0, 0];
+        let mut zstd = Zstd::new();
+        zstd.open();
+        zstd.step(&frame, &mut []).unwrap();
+        let fault = zstd.step(&frame, &mut [0; 16]).unwrap_err();
+        assert_eq!(fault, Fault::Contradiction(Contradiction::Length));
     }
 }

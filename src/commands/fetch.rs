@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use super::windows::{fetch_spec, job_error, open_store, out_folder, windows};
+use super::windows::{fetch_spec, job_error, open_store, out_folder, shown, windows};
 use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt};
 use crate::job::{self, JobSpec, Outcome};
@@ -21,7 +21,7 @@ pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
     let specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
     let store = open_store(&config.input.source, &config.input.s3)?;
     let root = out_folder(&config.out)?;
-    let source = config.input.source.to_string();
+    let source = shown(&config.input.source);
     let mut code = ExitCode::Complete;
     for spec in &specs {
         let started = Instant::now();

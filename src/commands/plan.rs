@@ -5,7 +5,7 @@ use std::io::Write;
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
-use super::windows::{fetch_spec, job_error, open_store, windows};
+use super::windows::{fetch_spec, job_error, open_store, shown, windows};
 use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt, printable};
 use crate::job::{self, JobSpec, Plan};
@@ -28,7 +28,7 @@ pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Err
         if plan.prefixes.iter().any(|prefix| prefix.failure.is_some()) {
             code = ExitCode::Skipped;
         }
-        let source = config.input.source.to_string();
+        let source = shown(&config.input.source);
         let text = match config.json {
             true => {
                 let mut text = serde_json::to_string_pretty(&to_json(&spec, &source, &plan))

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::windows::{job_error, open_store, read_spec, windows};
+use super::windows::{job_error, open_store, read_spec, shown, windows};
 use crate::config::SchemaConfig;
 use crate::error::{Error, ExitCode, Interrupt, printable};
 use crate::job::{DayColumn, DaySchema, schema_of};
@@ -15,7 +15,7 @@ use crate::schema::{ColumnType, Pins, pins_to_json};
 pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
     let windows = windows(&config.days)?;
     let store = open_store(&config.input.source, &config.input.s3)?;
-    let source = config.input.source.to_string();
+    let source = shown(&config.input.source);
     let mut code = ExitCode::Complete;
     if config.pin.is_some() && windows.len() > 1 {
         return Err(Error::usage(
@@ -101,7 +101,8 @@ fn to_text(found: &DaySchema) -> String {
         let filled = if column.values == found.rows {
             "100 %".to_string()
         } else {
-            format!("{filled:.1} %")
+            // Never rounded up to a full column.
+            format!("{:.1} %", (filled * 10.0).floor() / 10.0)
         };
         rows.push([
             printable(&column.spec.name).into_owned(),

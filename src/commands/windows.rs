@@ -134,6 +134,19 @@ pub fn out_folder(out: &SourceUrl) -> Result<PathBuf, Error> {
     }
 }
 
+/// The source as it is shown and written down: a folder below the working directory by its
+/// relative path, so that the same run in another clone says the same.
+pub fn shown(source: &SourceUrl) -> String {
+    let SourceUrl::Folder(path) = source else {
+        return source.to_string();
+    };
+    let relative = std::env::current_dir().ok().and_then(|here| {
+        let below = path.strip_prefix(&here).ok()?;
+        (!below.as_os_str().is_empty()).then(|| below.to_path_buf())
+    });
+    SourceUrl::Folder(relative.unwrap_or_else(|| path.clone())).to_string()
+}
+
 /// What a job's failure is to the user.
 pub fn job_error(error: JobError) -> Error {
     use crate::aggregate::AggregateError;

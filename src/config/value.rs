@@ -332,7 +332,8 @@ mod tests {
     #[test]
     fn a_picture_has_two_sides_within_reason() {
         let size: PictureSize = "1200x700".parse().unwrap();
-        assert_eq!((size.width, size.height), (1200, 700));
+        assert_eq!((size.width, size.height), (1200, Some(700)));
+        assert_eq!("1200".parse::<PictureSize>().unwrap().height, None);
         for wrong in ["10", "x", "10x10", "1200x70000", "1200x-7"] {
             assert!(wrong.parse::<PictureSize>().is_err(), "{wrong}");
         }

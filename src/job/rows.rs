@@ -116,7 +116,7 @@ impl RowGroups {
         self.cut += 1;
         let records = run.records.as_ref().expect("rows are gathered for a records file");
         records.parts.lock().expect(LOCK).push(group.parts.clone());
-        if group.rows.slices.iter().all(|slice| slice.can_cast(&group.columns)) {
+        if group.rows.slices.iter().all(|slice| slice.can_publish(&group.columns)) {
             queue_columns(run, engine, records, &group);
         } else {
             engine.queue(Box::new(move || {

@@ -164,7 +164,7 @@ impl Summary {
         }
         if self.records.quarantined > 0 {
             let quarantined = count_text(self.records.quarantined);
-            words.push(format!("{} quarantined", counted(&quarantined, "record")));
+            words.push(format!("{} quarantined", counted(&quarantined, "place")));
         }
         match &self.verdict {
             Verdict::Final => words.push("final".to_string()),
@@ -278,7 +278,7 @@ impl Summary {
             );
         }
         for quarantined in &self.quarantine {
-            let count = counted(&count_text(quarantined.records), "record");
+            let count = counted(&count_text(quarantined.records), "place");
             page.row("bad", &format!("{count}: {}", quarantined.reason));
             for place in &quarantined.places {
                 page.row("", &format!("  {place}"));

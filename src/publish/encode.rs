@@ -9,8 +9,8 @@ use super::chunk::{EncodedChunk, Shape, encode};
 use super::error::PublishError;
 use super::footer::{DiskColumn, DiskType};
 use super::gather::{self, Levels};
-use crate::json::{Column, Frame};
-use crate::schema::{ColumnSpec, ColumnType, Kinds, Path, Scalar};
+use crate::json::Frame;
+use crate::schema::{ColumnSpec, ColumnType, Scalar};
 
 /// Rows of every row group of a `records` file but the last.
 pub const ROWS_PER_ROW_GROUP: usize = 131_072;
@@ -26,19 +26,10 @@ pub struct Slice {
 
 impl Slice {
     /// Whether every column can be published in its wanted type without reading the object again.
-    pub fn can_cast(&self, columns: &[ColumnSpec]) -> bool {
-        let Frame { columns: held, seen, .. } = &*self.frame;
-        let castable = |from: &Column| {
-            let wanted = columns.iter().find(|column| column.path == from.path);
-            wanted.is_none_or(|wanted| gather::can_cast(from, wanted.column_type))
-        };
-        // An object that was flattened here and is one JSON value in the day has no column.
-        let flattened = |(path, kinds): &(Path, Kinds)| {
-            *kinds == Kinds::OBJECT
-                && columns.iter().any(|column| column.path == *path)
-                && !held.iter().any(|column| column.path == *path)
-        };
-        held.iter().all(castable) && !seen.iter().any(flattened)
+    pub fn can_publish(&self, columns: &[ColumnSpec]) -> bool {
+        columns
+            .iter()
+            .all(|wanted| gather::can_publish(self, wanted))
     }
 }
 

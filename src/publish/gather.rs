@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::encode::{EncodeOptions, RecordColumn, RowGroup, Slice};
-use crate::json::{Bits, Column, Items, Texts, Values};
+use crate::json::{Bits, Column, Frame, Items, Texts, Values};
 use crate::schema::{ColumnSpec, ColumnType, Kinds, Scalar};
 
 /// A frame holds a column in a type from which the wanted one cannot be made.
@@ -86,7 +86,7 @@ pub fn pieces<'a>(
                 let offsets = offsets.map(|&offset| offset as i64).collect();
                 (Data::Int(Cow::Owned(offsets)), None)
             }
-            RecordColumn::Field(spec) => match find(slice, spec, &mut guess) {
+            RecordColumn::Field(spec) => match find(slice, spec, &mut guess)? {
                 None => (Data::Nulls, None),
                 Some(found) => (cast(rows.clone(), found, spec.column_type)?, found.valid.as_ref()),
             },
@@ -107,17 +107,43 @@ pub fn pieces<'a>(
     group.slices.iter().map(&mut piece).collect()
 }
 
-/// The frame's column for `spec`. Frames of one producer have their columns at the same places,
-/// so the place of the last one is tried first.
-fn find<'a>(slice: &'a Slice, spec: &ColumnSpec, guess: &mut usize) -> Option<&'a Column> {
+/// The frame's column for `spec`; `None`: its rows have nothing there. Frames of one producer have
+/// their columns at the same places, so the place of the last one is tried first.
+fn find<'a>(
+    slice: &'a Slice,
+    spec: &ColumnSpec,
+    guess: &mut usize,
+) -> Result<Option<&'a Column>, NotCastable> {
     let columns = &slice.frame.columns;
     if let Some(column) = columns.get(*guess)
         && column.path == spec.path
     {
-        return Some(column);
+        return Ok(Some(column));
     }
-    *guess = columns.iter().position(|column| column.path == spec.path)?;
-    Some(&columns[*guess])
+    match columns.iter().position(|column| column.path == spec.path) {
+        Some(at) => {
+            *guess = at;
+            Ok(Some(&columns[at]))
+        }
+        // An object that the frame has flattened, and that has become one JSON column since.
+        None if was_seen(slice, spec) => Err(NotCastable),
+        None => Ok(None),
+    }
+}
+
+/// Whether the frame saw the path as an object that it flattened, or parts of it.
+fn was_seen(slice: &Slice, spec: &ColumnSpec) -> bool {
+    let Frame { seen, .. } = &*slice.frame;
+    seen.iter().any(|(path, kinds)| *path == spec.path && !kinds.is_empty())
+}
+
+/// Whether what the slice's frame has for `spec` can be published without reading its object again.
+pub fn can_publish(slice: &Slice, spec: &ColumnSpec) -> bool {
+    match find(slice, spec, &mut 0) {
+        Ok(Some(column)) => can_cast(column, spec.column_type),
+        Ok(None) => true,
+        Err(NotCastable) => false,
+    }
 }
 
 /// Whether the column can be published as `to` without reading its object again.
@@ -133,6 +159,8 @@ pub fn can_cast(from: &Column, to: ColumnType) -> bool {
         (Values::Int(_), ColumnType::Text | ColumnType::Json) => exact_digits,
         (Values::Float(_), ColumnType::Float) => true,
         (Values::Text(_), ColumnType::Text | ColumnType::Json) => from.column_type == to,
+        // Only empty lists and lists of nulls: they fit any type of items.
+        (Values::List { .. }, ColumnType::List(_)) if kinds == Kinds::LIST => true,
         (Values::List { items, .. }, ColumnType::List(scalar)) => matches!(
             (&*items.values, scalar),
             (Values::Null, _)

@@ -268,8 +268,12 @@ fn plan<'a>(group: &WrittenGroup, columns: &'a [ColumnSpec], provenance: bool) -
             .iter()
             .position(|known| known.path == column.path);
         plan.push(match before {
-            // Flattened in this row group, and one JSON value in the day.
-            None if group.columns.iter().any(|known| known.path.is_below(&column.path)) => {
+            // Its parts were columns, and the whole has become one since.
+            None if group
+                .columns
+                .iter()
+                .any(|known| known.path.is_below(&column.path)) =>
+            {
                 Part::Rebuild(column)
             }
             None => Part::Nulls(column.column_type),
@@ -336,24 +340,34 @@ mod tests {
         Column {
             path: path(name),
             kinds,
+            column_type: kinds.column_type(),
             values,
             valid: None,
         }
     }
 
     fn group(rows: usize, columns: Vec<Column>) -> RowGroup {
+        // As the reader says it: flattened objects are seen, and have no column.
+        let mut seen: Vec<(Path, Kinds)> = Vec::new();
+        for column in &columns {
+            let pointer = column.path.pointer();
+            if let Some(above) = pointer.rfind('/').filter(|at| *at > 0) {
+                seen.push((path(&pointer[1..above]), Kinds::OBJECT));
+            }
+            seen.push((column.path.clone(), column.kinds));
+        }
         let frame = Frame {
             rows,
             ts_utc: (0..rows as i64).map(|at| at * 1000).collect(),
             offsets: (0..rows as u64).collect(),
             columns,
+            seen,
             ..Frame::default()
         };
         let slice = Slice {
             frame: frame.into(),
             rows: 0..rows,
             key: "a/b".into(),
-            json: [].into(),
         };
         RowGroup {
             slices: vec![slice],
@@ -417,8 +431,8 @@ mod tests {
         let int = |values: Vec<i64>| Values::Int(values);
         let list = |ends: Vec<u32>, values| {
             let items = Items {
+                valid: Bits::filled(*ends.last().unwrap_or(&0) as usize, true),
                 values: Box::new(values),
-                valid: None,
             };
             Values::List { ends, items }
         };
@@ -474,6 +488,59 @@ mod tests {
     }
 
     #[test]
+    fn an_object_that_becomes_json_late_is_read_again_and_not_lost() {
+        let os = Column {
+            path: path("device").child("os"),
+            ..column("", Kinds::TEXT, texts(&["ios", "web"]))
+        };
+        let flat = group(
+            2,
+            vec![os, column("n", Kinds::INT, Values::Int(vec![1, 2]))],
+        );
+        let json = |values: &[&str]| column("device", Kinds::OBJECT, texts(values));
+        let again = group(
+            2,
+            vec![
+                json(&[r#"{"os":"ios"}"#, r#"{"os":"web"}"#]),
+                column("n", Kinds::INT, Values::Int(vec![1, 2])),
+            ],
+        );
+        let mut mixed = json(&["7"]);
+        mixed.kinds = Kinds::OBJECT.union(Kinds::INT);
+        let later = group(1, vec![mixed]);
+        let before = columns_of(std::slice::from_ref(&flat));
+        let last = columns_of(&[again.clone(), later.clone()]);
+
+        assert!(flat.slices[0].can_publish(&before) && !flat.slices[0].can_publish(&last));
+        let device = RecordColumn::Field(&last[0]);
+        assert!(encode_column(&flat, device, &OPTIONS).is_err());
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = [folder.path().join("known"), folder.path().join("learnt")];
+        let first = [(&again, &last), (&flat, &before)];
+        for (path, (group, columns)) in paths.iter().zip(first) {
+            let mut writer = RecordsWriter::create(path, true).expect("a file");
+            writer
+                .push(0, 2, columns, chunks(group, columns))
+                .expect("written");
+            writer
+                .push(1, 1, &last, chunks(&later, &last))
+                .expect("written");
+            let rebuild = &mut |index: usize, columns: &[ColumnSpec]| {
+                assert_eq!((index, columns), (0, &last[..1]));
+                let encode = |spec| encode_column(&again, RecordColumn::Field(spec), &OPTIONS);
+                columns
+                    .iter()
+                    .map(encode)
+                    .collect::<Result<Vec<_>, PublishError>>()
+            };
+            writer.finish(&last, rebuild).expect("finished");
+        }
+        let [known, learnt] = paths.map(|path| std::fs::read(path).expect("readable"));
+        assert!(known == learnt, "the bytes differ");
+    }
+
+    #[test]
     fn a_day_without_records_is_a_file_without_row_groups() {
         let (bytes, made) = write(&[], true);
         assert_eq!((made.rows, made.bytes), (0, bytes.len() as u64));
@@ -507,19 +574,21 @@ mod tests {
         ];
         for (column, to, castable) in cases {
             assert_eq!(
-                gather::can_cast(&column, false, to),
+                gather::can_cast(&column, to),
                 castable,
                 "{:?} {to}",
                 column.kinds
             );
         }
-        assert!(gather::can_cast(&text(Kinds::TEXT), true, T::Json));
+        // Text that the reader was told to keep as JSON.
+        let told = Column { column_type: T::Json, ..text(Kinds::TEXT) };
+        assert!(gather::can_cast(&told, T::Json) && !gather::can_cast(&told, T::Text));
 
         let one = group(1, vec![text(Kinds::TEXT)]);
         let mut columns = columns_of(std::slice::from_ref(&one));
-        assert!(one.slices[0].can_cast(&columns));
+        assert!(one.slices[0].can_publish(&columns));
         columns[0].column_type = T::Json;
-        assert!(!one.slices[0].can_cast(&columns));
+        assert!(!one.slices[0].can_publish(&columns));
         let refused = encode_column(&one, RecordColumn::Field(&columns[0]), &OPTIONS);
         let refused = refused.expect_err("text has no quotes");
         assert_eq!(

@@ -493,6 +493,8 @@ mod tests {
                 panic!("10 bytes above a limit of 4 are a stream");
             };
             fs::write(root.path().join("a"), now).unwrap();
+            // Who opens it now learns it before a byte is read.
+            assert_eq!(store.read(&listed, 4).unwrap_err().kind(), "changed");
             let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
             assert_eq!(StoreError::from_read(error, "a").kind(), "changed", "{now}");
         }

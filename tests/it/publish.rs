@@ -71,13 +71,18 @@ fn column(name: &str, cells: &[Cell]) -> Column {
             Cell::Int(_) => Kinds::INT.union(Kinds::BIG_INT),
             Cell::Float(_) => Kinds::FLOAT,
             Cell::Text(_) => Kinds::TEXT,
-            Cell::Ints(_) => Kinds::LIST.union(Kinds::LIST_INT),
-            Cell::Texts(_) => Kinds::LIST.union(Kinds::LIST_TEXT),
+            Cell::Ints(items) if items.iter().any(Option::is_some) => {
+                Kinds::LIST.union(Kinds::LIST_INT)
+            }
+            Cell::Texts(items) if items.iter().any(Option::is_some) => {
+                Kinds::LIST.union(Kinds::LIST_TEXT)
+            }
+            Cell::Ints(_) | Cell::Texts(_) => Kinds::LIST,
         });
     }
     let items = |values| Items {
         values: Box::new(values),
-        valid: Some(item_valid.clone()),
+        valid: item_valid.clone(),
     };
     let values = match kinds.column_type() {
         ColumnType::Null => Values::Null,
@@ -98,6 +103,7 @@ fn column(name: &str, cells: &[Cell]) -> Column {
     Column {
         path: Path::root().child(name),
         kinds,
+        column_type: kinds.column_type(),
         values,
         valid: Some(valid),
     }
@@ -137,7 +143,6 @@ fn write(path: &FilePath, frames: Vec<Frame>) -> Vec<ColumnSpec> {
             frame: Arc::new(frame),
             rows,
             key,
-            json: [].into(),
         };
         let group = RowGroup {
             slices: vec![slice],
@@ -254,9 +259,11 @@ proptest! {
         let table = read_table(&path).expect("readable");
         prop_assert_eq!(table.height(), rows);
         for (name, written) in names.iter().zip(&columns) {
-            // The empty lists of a column that has nothing else have no type to tell by.
+            // Lists without a value have no type to tell by.
             let shown = |cell: &Cell| match cell {
-                Cell::Ints(items) if items.is_empty() => Cell::Texts(Vec::new()),
+                Cell::Ints(items) if items.iter().all(Option::is_none) => {
+                    Cell::Texts(vec![None; items.len()])
+                }
                 cell => cell.clone(),
             };
             let read: Vec<_> = cells(&table, name).iter().map(shown).collect();

@@ -63,6 +63,8 @@ pub enum Fault {
     TruncatedWithoutToken,
     /// A listing whose token is always the same.
     SameToken,
+    /// A listing in the wrong order, as directory buckets give it.
+    Unsorted,
     /// A 200 whose body is an error.
     ErrorIn200,
     /// The object is another one from this GET on.
@@ -344,6 +346,10 @@ impl S3 for Wrapper {
             }
         }
         match fault {
+            Some(Fault::Unsorted) => {
+                let contents = response.output.contents.iter_mut();
+                contents.for_each(|objects| objects.reverse());
+            }
             Some(Fault::TruncatedWithoutToken) => {
                 response.output.is_truncated = Some(true);
                 response.output.next_continuation_token = None;

@@ -5,7 +5,6 @@
 //! came as were listed and its checksum, where the object has one, agrees.
 
 use std::future::poll_fn;
-use std::io::{self, Read};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -22,15 +21,13 @@ use super::super::{Body, Content, ObjectMeta, Permit, STREAM_AHEAD_BYTES};
 use super::Remote;
 use super::failure::{Failure, Target, chain};
 use super::retry::Attempts;
+use super::stream::{Chunk, StreamReader, share};
 
 /// In each `stall_timeout` so many bytes must come, or the attempt counts as stalled.
 const PROGRESS_BYTES: u64 = 16 << 10;
 /// After so many bytes the attempts of a body are counted anew: a large object may break off more
 /// often than a small one.
 const FRESH_ATTEMPTS_BYTES: u64 = 16 << 20;
-
-/// A piece of a body, as the network gave it.
-type Chunk = Box<dyn AsRef<[u8]> + Send + Sync>;
 
 enum Step {
     Bytes(Chunk),
@@ -125,13 +122,8 @@ impl Transfer {
         }
         let (chunks, inbox) = mpsc::unbounded_channel();
         let window = Arc::new(Semaphore::new(STREAM_AHEAD_BYTES as usize));
-        let reader = StreamReader {
-            inbox,
-            window: Arc::clone(&window),
-            current: None,
-            left: bytes,
-            url: self.remote.place.of(self.target()),
-        };
+        let url = self.remote.place.of(self.target());
+        let reader = StreamReader::new(inbox, Arc::clone(&window), bytes, url);
         let content = Content::Stream(Box::new(reader));
         if reply.send(Ok(Body::new(bytes, content, permit))).is_ok() {
             self.pour(&chunks, &window).await;
@@ -362,59 +354,6 @@ fn range_start(content_range: &str) -> Option<u64> {
 /// Some servers list ETags without their quotes.
 fn same_etag(a: &str, b: &str) -> bool {
     a.trim_matches('"') == b.trim_matches('"')
-}
-
-/// A chunk's share of the window. A chunk larger than the window takes all of it.
-fn share(chunk: &Chunk) -> u32 {
-    (chunk.as_ref().as_ref().len() as u64).min(STREAM_AHEAD_BYTES) as u32
-}
-
-/// The reading end of a streamed body.
-struct StreamReader {
-    inbox: mpsc::UnboundedReceiver<Result<Chunk, StoreError>>,
-    window: Arc<Semaphore>,
-    current: Option<(Chunk, usize)>,
-    left: u64,
-    url: String,
-}
-
-impl Read for StreamReader {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        loop {
-            if let Some((chunk, at)) = &mut self.current {
-                let rest = &chunk.as_ref().as_ref()[*at..];
-                if !rest.is_empty() {
-                    let size = rest.len().min(buf.len());
-                    buf[..size].copy_from_slice(&rest[..size]);
-                    *at += size;
-                    self.left -= size as u64;
-                    return Ok(size);
-                }
-                self.window.add_permits(share(chunk) as usize);
-                self.current = None;
-            }
-            match self.inbox.blocking_recv() {
-                Some(Ok(chunk)) => self.current = Some((chunk, 0)),
-                Some(Err(error)) => return Err(io::Error::other(error)),
-                None if self.left == 0 => return Ok(0),
-                None => {
-                    return Err(io::Error::other(StoreError::Stopped {
-                        url: self.url.clone(),
-                    }));
-                }
-            }
-        }
-    }
-}
-
-impl Drop for StreamReader {
-    fn drop(&mut self) {
-        // Wakes the transfer where it waits for room, so that it ends.
-        self.window.close();
-    }
 }
 
 #[cfg(test)]

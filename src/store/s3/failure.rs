@@ -10,6 +10,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::super::error::{StoreError, shown};
 use super::connect::OpenHttp;
+use super::refusal::{Reply, credentials_reason, refusal, reply_text};
 use super::retry::Retry;
 
 /// What was being done, and to what.
@@ -81,7 +82,7 @@ const TRANSIENT: [&str; 5] = [
     "RequestTimeoutException",
     "OperationAborted",
 ];
-const BAD_CREDENTIALS: [&str; 11] = [
+pub(super) const BAD_CREDENTIALS: [&str; 11] = [
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
     "ExpiredToken",
@@ -94,7 +95,7 @@ const BAD_CREDENTIALS: [&str; 11] = [
     "UnrecognizedClientException",
     "NotSignedUp",
 ];
-const ELSEWHERE: [&str; 5] = [
+pub(super) const ELSEWHERE: [&str; 5] = [
     "PermanentRedirect",
     "TemporaryRedirect",
     "Redirect",
@@ -229,7 +230,7 @@ impl Failure {
                         url,
                         attempts,
                         reason: reply,
-                        advice: "run again later; what was read is not lost",
+                        advice: "run again later",
                     };
                 }
                 let reply = Reply {
@@ -242,150 +243,6 @@ impl Failure {
             }
         }
     }
-}
-
-struct Reply<'a> {
-    status: u16,
-    code: &'a str,
-    message: &'a str,
-    text: String,
-}
-
-fn refusal(
-    reply: Reply<'_>,
-    place: &Place,
-    target: Target<'_>,
-    used_region: &str,
-    region: Option<String>,
-) -> StoreError {
-    let url = place.of(target);
-    if BAD_CREDENTIALS.contains(&reply.code) {
-        return StoreError::BadCredentials {
-            url,
-            reply: reply.text,
-            advice: credentials_advice(reply.code),
-        };
-    }
-    if matches!(reply.status, 301 | 307) || ELSEWHERE.contains(&reply.code) {
-        return StoreError::WrongRegion {
-            url,
-            used: used_region.to_string(),
-            region,
-        };
-    }
-    match (target, reply.code, reply.status) {
-        (_, "NoSuchBucket", _) | (Target::List { .. }, _, 404) => StoreError::NoBucket {
-            bucket: place.bucket.clone(),
-            endpoint: place.endpoint.clone(),
-        },
-        (Target::Get { key }, "InvalidObjectState", _) => StoreError::Archived {
-            key: key.to_string(),
-            url,
-        },
-        (Target::Get { key }, _, 404) => StoreError::Gone {
-            key: key.to_string(),
-            url,
-        },
-        (Target::Get { key }, _, 412 | 416) => StoreError::Changed {
-            key: key.to_string(),
-            url,
-            detail: reply.text,
-        },
-        (_, code, status) if status == 403 || code.starts_with("KMS.") => {
-            denied(reply, place, target)
-        }
-        _ => StoreError::Refused {
-            url,
-            reply: reply.text,
-        },
-    }
-}
-
-fn denied(reply: Reply<'_>, place: &Place, target: Target<'_>) -> StoreError {
-    let kms = reply.code.starts_with("KMS.") || reply.message.to_ascii_lowercase().contains("kms");
-    let url = place.of(target);
-    let (doing, permission, advice) = match target {
-        _ if !place.signed => (
-            if matches!(target, Target::List { .. }) {
-                "list"
-            } else {
-                "read"
-            },
-            "anonymous access",
-            "it is not open to everybody: leave out --no-sign-request and use credentials"
-                .to_string(),
-        ),
-        Target::List { .. } => (
-            "list",
-            "s3:ListBucket",
-            format!(
-                "the credentials need s3:ListBucket on bucket {} for this prefix (and \
-                 --request-payer where the owner asks for it)",
-                place.bucket
-            ),
-        ),
-        Target::Get { .. } if kms => (
-            "read",
-            "kms:Decrypt",
-            "the credentials need kms:Decrypt on the key that encrypts the object".to_string(),
-        ),
-        Target::Get { .. } => (
-            "read",
-            "s3:GetObject",
-            "the credentials need s3:GetObject on it (and --request-payer where the owner asks \
-             for it)"
-                .to_string(),
-        ),
-    };
-    StoreError::Denied {
-        doing,
-        url,
-        permission,
-        reply: reply.text,
-        advice,
-    }
-}
-
-fn credentials_advice(code: &str) -> &'static str {
-    match code {
-        "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => {
-            "they have expired: log in again (`aws sso login`) or fetch new ones, then run again"
-        }
-        "RequestTimeTooSkewed" | "RequestExpired" => {
-            "this machine's clock is wrong: set it, then run again"
-        }
-        "SignatureDoesNotMatch" => {
-            "the secret key does not belong to the access key: check AWS_SECRET_ACCESS_KEY or the \
-             profile"
-        }
-        _ => "check --profile or AWS_ACCESS_KEY_ID, and --endpoint-url if the keys are not AWS's",
-    }
-}
-
-fn reply_text(status: u16, code: &str, message: &str) -> String {
-    let mut text = status.to_string();
-    for part in [code, message] {
-        if !part.is_empty() && !text.ends_with(part) {
-            text.push_str(if text.len() > 3 { ": " } else { " " });
-            text.push_str(part.trim_end_matches('.'));
-        }
-    }
-    shown(&text)
-}
-
-/// The SDK's chain of causes, without its own vocabulary where a plain sentence says the same.
-fn credentials_reason(text: &str) -> String {
-    if text.contains("no credentials found in chain") {
-        return "neither the environment nor a profile, a web identity, the container or the \
-                instance gave any"
-            .to_string();
-    }
-    let text = text.strip_prefix("dispatch failure: ").unwrap_or(text);
-    let text = text.strip_prefix("other: ").unwrap_or(text);
-    if text == "the credential provider was not enabled" {
-        return "the profile does not exist or gives none".to_string();
-    }
-    shown(&text.replace('\n', " "))
 }
 
 /// The SDK wraps these errors in types that it doesn't export, so their words must do.

@@ -9,7 +9,9 @@ mod body;
 mod connect;
 mod failure;
 mod list;
+mod refusal;
 mod retry;
+mod stream;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
