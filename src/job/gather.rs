@@ -63,6 +63,8 @@ pub(super) struct Gathered {
     /// failed.
     pub rows: Vec<Option<u64>>,
     pub fills: Fills,
+    /// Objects that had changed since they were listed, as they were read.
+    pub replaced: Vec<ObjectMeta>,
 }
 
 impl Gathered {
@@ -73,6 +75,8 @@ impl Gathered {
         self.read += other.read;
         self.lost.extend(other.lost);
         self.lost.sort_by(|a, b| (&a.0, a.2.offset).cmp(&(&b.0, b.2.offset)));
+        // What the later reading saw goes last, and counts.
+        self.replaced.splice(0..0, other.replaced);
     }
 
     pub fn rows_of_the_day(&self) -> u64 {
@@ -138,6 +142,7 @@ pub(super) fn gather(run: &Run<'_>, interrupted: &AtomicBool) -> Result<Gathered
         return Err(JobError::Interrupted);
     }
     let (mut gathered, _) = sink.into_inner().expect("the sink does not panic");
+    gathered.replaced = run.replaced();
     for partial in workers.into_iter().filter_map(|worker| worker.partial) {
         match &mut gathered.partial {
             Some(sum) => sum.merge(partial)?,
@@ -327,6 +332,11 @@ impl<'a> Run<'a> {
     pub fn object(&self, at: usize) -> ObjectMeta {
         let replaced = self.replaced.lock().expect("no thread panics with the lock held");
         replaced.get(&at).unwrap_or(&self.objects[at]).clone()
+    }
+
+    fn replaced(&self) -> Vec<ObjectMeta> {
+        let replaced = self.replaced.lock().expect("no thread panics with the lock held");
+        replaced.values().cloned().collect()
     }
 
     /// The body as fetched; an object that changed since it was listed is listed and got once more.

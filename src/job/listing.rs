@@ -109,6 +109,16 @@ impl Listed {
         begin..begin + len
     }
 
+    /// Notes objects as they were read, where that is not as they were listed.
+    pub fn replace(&mut self, read: &[ObjectMeta]) {
+        for now in read {
+            let place = self.objects.binary_search_by(|o| o.key.as_bytes().cmp(now.key.as_bytes()));
+            if let Ok(at) = place {
+                self.objects[at] = now.clone();
+            }
+        }
+    }
+
     pub fn objects_listed(&self) -> u64 {
         let excluded: u64 = self.excluded.values().map(|excluded| excluded.objects).sum();
         self.objects.len() as u64 + excluded + self.unreadable.len() as u64

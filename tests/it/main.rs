@@ -5,6 +5,8 @@ mod architecture;
 mod cli;
 mod days;
 mod json;
+mod late;
+mod losses;
 mod place;
 mod publish;
 mod readme;
