@@ -3,8 +3,14 @@
 mod aggregate;
 mod architecture;
 mod cli;
+mod days;
 mod json;
+mod late;
+mod losses;
+mod place;
 mod publish;
 mod readme;
 mod s3server;
+mod sample;
 mod store;
+mod widen;
