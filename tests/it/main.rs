@@ -7,7 +7,7 @@ mod json;
 mod late;
 mod losses;
 mod place;
-//mod publish;
+mod publish;
 mod s3server;
 mod sample;
 mod store;
