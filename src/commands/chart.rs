@@ -31,10 +31,12 @@ pub fn chart(config: &ChartConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
     let mut table = first.table.clone();
     for day in &days[1..] {
         let joined = table.vstack_mut(&day.table);
-        joined.map_err(|_| Error::usage(
-            format!("{} has other columns in its buckets than {}", day.name(), first.name()),
-            "publish the days with the same --by and --metric, or draw them one by one",
-        ))?;
+        joined.map_err(|_| {
+            Error::usage(
+                format!("{} has other columns in its buckets than {}", day.name(), first.name()),
+                "publish the days with the same --by and --metric, or draw them one by one",
+            )
+        })?;
     }
     if let Some(columns) = config.term {
         return draw_in_terminal(&spec, &table, columns);
@@ -63,7 +65,10 @@ impl Day {
     fn read(root: &Path, window: &Window, step: Step) -> Result<Day, Error> {
         let target = Target::of(window);
         let missing = |what: String| {
-            Error::usage(what, "publish it first with `rawcat fetch`, with the same --out and --every")
+            Error::usage(
+                what,
+                "publish it first with `rawcat fetch`, with the same --out and --every",
+            )
         };
         let failed = |error: PublishError| job_error(error.into());
         let manifest = read_manifest(&root.join(target.path(&Item::Manifest))).map_err(failed)?;

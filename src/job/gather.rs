@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::listing::Failure;
-use super::read::{Lost, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec, Finding};
+use super::read::{Finding, Lost, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
 use super::rows::{Records, RowGroups};
 use super::schema::Fills;
 use super::{JobError, JobSpec};
@@ -44,7 +44,7 @@ pub(super) enum Piece {
     Rows(Frame),
     /// The paths of rows that no records file wants.
     Seen(Vec<(Path, Kinds)>, Option<Fills>),
-    Done(Result<ObjectOutcome, Failure>),
+    Done(Box<Result<ObjectOutcome, Failure>>),
 }
 
 /// What the objects gave.
@@ -109,10 +109,7 @@ struct Worker {
 }
 
 /// Reads objects and writes their rows. `Err(JobError::StartOver)` asks for another attempt.
-pub(super) fn gather(
-    run: &Run<'_>,
-    interrupted: &AtomicBool,
-) -> Result<Gathered, JobError> {
+pub(super) fn gather(run: &Run<'_>, interrupted: &AtomicBool) -> Result<Gathered, JobError> {
     let objects = run.objects.len();
     let jobs = run.spec.jobs.clamp(1, objects.max(1));
     let engine: Engine<'_, Piece, JobError> = Engine::new(objects, jobs, interrupted);
@@ -179,9 +176,7 @@ fn work<'a>(
     emitter.claim(at);
     let object = &run.objects[at];
     let outcome = match run.findings.get(&object.key) {
-        Some(Finding::Failed { kind, reason }) => {
-            Err(Failure { kind, reason: reason.clone() })
-        }
+        Some(Finding::Failed { kind, reason }) => Err(Failure { kind, reason: reason.clone() }),
         finding => match run.body(at, body) {
             Err(error) if error.concerns_whole_source() => return Err(JobError::Store(error)),
             Err(error) => Err(Failure::from(&error)),
@@ -203,7 +198,7 @@ fn work<'a>(
         },
     };
     run.progress.advance(1, object.bytes);
-    match emitter.emit(Piece::Done(outcome))? {
+    match emitter.emit(Piece::Done(Box::new(outcome)))? {
         Ok(()) | Err(Stopped) => Ok(()),
     }
 }
@@ -253,6 +248,7 @@ fn take<'a>(
             }
         }
         Piece::Done(outcome) => {
+            let outcome = *outcome;
             let kept = outcome.as_ref().ok().map(|outcome| outcome.tally.kept);
             gathered.rows.push(kept);
             if kept == Some(0) || !run.is_survey {

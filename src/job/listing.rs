@@ -69,8 +69,7 @@ impl Listed {
         let prefixes: Vec<String> = hours.iter().map(|&hour| layout::prefix_of(hour)).collect();
         let listings = store.list(&prefixes, progress);
         for ((&hour, prefix), listing) in hours.iter().zip(prefixes).zip(listings) {
-            let mut listed =
-                ListedPrefix { hour, prefix, objects: 0, bytes: 0, failure: None };
+            let mut listed = ListedPrefix { hour, prefix, objects: 0, bytes: 0, failure: None };
             match listing {
                 Err(error) if error.concerns_whole_source() => return Err(error),
                 Err(error) => listed.failure = Some(Failure::from(&error)),
@@ -143,7 +142,10 @@ fn note(excluded: &mut Excluded, key: &str) {
 
 /// The hours nearest to `around` that hold objects, one before and one after where there are any.
 /// Looks at folders only: a handful of requests, whatever the size of the source.
-pub fn nearest_hours(store: &Store, around: Hour) -> Result<(Option<Hour>, Option<Hour>), StoreError> {
+pub fn nearest_hours(
+    store: &Store,
+    around: Hour,
+) -> Result<(Option<Hour>, Option<Hour>), StoreError> {
     Ok((nearest(store, "", around, true)?, nearest(store, "", around, false)?))
 }
 

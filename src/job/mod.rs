@@ -114,15 +114,8 @@ pub fn fetch(
     progress.phase(Phase::Writing, 0, 0);
     let metrics = made.tables.as_ref().map_or(&[][..], |tables| &tables.metrics);
     let columns = made.gathered.schema.columns(&spec.pins);
-    let mut manifest = account::manifest(
-        spec,
-        source,
-        &survey,
-        &made.gathered,
-        &columns,
-        &made.nulls,
-        metrics,
-    );
+    let mut manifest =
+        account::manifest(spec, source, &survey, &made.gathered, &columns, &made.nulls, metrics);
     let details = details(spec, store, &survey, &made.gathered)?;
     if let Some(why) = withheld(spec, out, &target, &manifest)? {
         return Ok(Outcome { manifest, details, withheld: Some(why) });
@@ -208,7 +201,10 @@ fn write_outputs(
             }
         }
         if spec.export.chart {
-            let picture = chart::draw(&chart_spec(spec, manifest, details, &tables.metrics), &tables.buckets)?;
+            let picture = chart::draw(
+                &chart_spec(spec, manifest, details, &tables.metrics),
+                &tables.buckets,
+            )?;
             for (item, bytes) in
                 [(Item::ChartSvg, picture.svg.as_bytes()), (Item::ChartPng, &picture.png)]
             {
@@ -281,7 +277,8 @@ fn details(
             None => places.push((lost.reason.clone(), vec![place])),
         }
     }
-    let nothing = survey.listed.objects.is_empty() && survey.listed.failed_prefixes().next().is_none();
+    let nothing =
+        survey.listed.objects.is_empty() && survey.listed.failed_prefixes().next().is_none();
     // Advice only: a source that lets its folders be listed in part is no failure.
     let nearest = nothing.then(|| nearest_hours(store, survey.hours.first).ok()).flatten();
     Ok(Details { places, empty_hours: account::empty_hours(spec, survey), nearest })

@@ -9,10 +9,7 @@ pub enum PublishError {
     /// A frame holds a column in a narrower type from which the wanted one cannot be made: its
     /// object has to be read again with the wider type.
     #[error("column {column} needs its objects read again, as {wanted}")]
-    NeedsReparse {
-        column: String,
-        wanted: crate::schema::ColumnType,
-    },
+    NeedsReparse { column: String, wanted: crate::schema::ColumnType },
 
     #[error("cannot {action} {}: {source}{}", path.display(), room_left(*free_bytes))]
     File {
@@ -40,11 +37,7 @@ pub enum PublishError {
          so choose another --out, or use --tz {found}",
         out.display()
     )]
-    OtherZone {
-        out: PathBuf,
-        found: String,
-        asked: String,
-    },
+    OtherZone { out: PathBuf, found: String, asked: String },
 
     #[error("cannot understand the manifest {}: {problem}", path.display())]
     Manifest { path: PathBuf, problem: String },
@@ -65,25 +58,15 @@ impl PublishError {
     pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
         move |source| {
             let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-            let free_bytes = full
-                .contains(&source.kind())
-                .then(|| free_bytes(path))
-                .flatten();
-            PublishError::File {
-                action,
-                path: path.to_path_buf(),
-                source,
-                free_bytes,
-            }
+            let free_bytes = full.contains(&source.kind()).then(|| free_bytes(path)).flatten();
+            PublishError::File { action, path: path.to_path_buf(), source, free_bytes }
         }
     }
 }
 
 /// Bytes that a user may still write on the disk of `path` or of the nearest folder above it.
 fn free_bytes(path: &Path) -> Option<u64> {
-    let known = path
-        .ancestors()
-        .find_map(|path| rustix::fs::statvfs(path).ok())?;
+    let known = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok())?;
     Some(known.f_bavail * known.f_frsize)
 }
 
@@ -106,10 +89,7 @@ mod tests {
         let path = Path::new("/no such folder/records.parquet");
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let text = PublishError::file("write", path)(full).to_string();
-        assert!(
-            text.starts_with("cannot write /no such folder/records.parquet: "),
-            "{text}"
-        );
+        assert!(text.starts_with("cannot write /no such folder/records.parquet: "), "{text}");
         assert!(text.contains(" MB are free there: make room"), "{text}");
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         let text = PublishError::file("create", path)(denied).to_string();

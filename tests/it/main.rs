@@ -1,14 +1,20 @@
 //! Tests across rooms and from end to end, in one binary, so that they link once.
 
 mod aggregate;
+mod architecture;
+mod cat;
 mod cli;
 mod days;
 mod json;
 mod late;
 mod losses;
+mod options;
 mod place;
+mod plan;
 mod publish;
+mod readme;
 mod s3server;
 mod sample;
+mod stop;
 mod store;
 mod widen;

@@ -27,37 +27,23 @@ pub(super) fn refusal(
         };
     }
     if matches!(reply.status, 301 | 307) || ELSEWHERE.contains(&reply.code) {
-        return StoreError::WrongRegion {
-            url,
-            used: used_region.to_string(),
-            region,
-        };
+        return StoreError::WrongRegion { url, used: used_region.to_string(), region };
     }
     match (target, reply.code, reply.status) {
-        (_, "NoSuchBucket", _) | (Target::List { .. }, _, 404) => StoreError::NoBucket {
-            bucket: place.bucket.clone(),
-            endpoint: place.endpoint.clone(),
-        },
-        (Target::Get { key }, "InvalidObjectState", _) => StoreError::Archived {
-            key: key.to_string(),
-            url,
-        },
-        (Target::Get { key }, _, 404) => StoreError::Gone {
-            key: key.to_string(),
-            url,
-        },
-        (Target::Get { key }, _, 412 | 416) => StoreError::Changed {
-            key: key.to_string(),
-            url,
-            detail: reply.text,
-        },
+        (_, "NoSuchBucket", _) | (Target::List { .. }, _, 404) => {
+            StoreError::NoBucket { bucket: place.bucket.clone(), endpoint: place.endpoint.clone() }
+        }
+        (Target::Get { key }, "InvalidObjectState", _) => {
+            StoreError::Archived { key: key.to_string(), url }
+        }
+        (Target::Get { key }, _, 404) => StoreError::Gone { key: key.to_string(), url },
+        (Target::Get { key }, _, 412 | 416) => {
+            StoreError::Changed { key: key.to_string(), url, detail: reply.text }
+        }
         (_, code, status) if status == 403 || code.starts_with("KMS.") => {
             denied(reply, place, target)
         }
-        _ => StoreError::Refused {
-            url,
-            reply: reply.text,
-        },
+        _ => StoreError::Refused { url, reply: reply.text },
     }
 }
 
@@ -66,11 +52,7 @@ fn denied(reply: Reply<'_>, place: &Place, target: Target<'_>) -> StoreError {
     let url = place.of(target);
     let (doing, permission, advice) = match target {
         _ if !place.signed => (
-            if matches!(target, Target::List { .. }) {
-                "list"
-            } else {
-                "read"
-            },
+            if matches!(target, Target::List { .. }) { "list" } else { "read" },
             "anonymous access",
             "it is not open to everybody: leave out --no-sign-request and use credentials"
                 .to_string(),
@@ -97,13 +79,7 @@ fn denied(reply: Reply<'_>, place: &Place, target: Target<'_>) -> StoreError {
                 .to_string(),
         ),
     };
-    StoreError::Denied {
-        doing,
-        url,
-        permission,
-        reply: reply.text,
-        advice,
-    }
+    StoreError::Denied { doing, url, permission, reply: reply.text, advice }
 }
 
 fn credentials_advice(code: &str) -> &'static str {
