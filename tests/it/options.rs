@@ -192,7 +192,7 @@ fn numbers_in_text_stay_text_until_a_type_is_given() {
 #[test]
 fn a_value_that_does_not_read_as_its_declared_type_is_quarantined_with_its_place() {
     let place = one("{\"v\":\"1\"}{\"v\":\"1.5\"}{\"v\":\"x\"}{\"v\":[1]}{\"v\":2}");
-    let words = ["000000000001:9", "does not read as its declared type", "3 records"];
+    let words = ["000000000001:9", "does not read as its declared type", "3 places"];
     place.run(&format!("{LINE} --export records --type v=int")).ends_and_says(3, &words);
     assert_eq!(json!(place.records(DAY).column("v")), json!([1, 2]));
 }
