@@ -144,10 +144,14 @@ fn as_case(block: &str) -> String {
     format!("```console\n{}```\n\n", steps.collect::<String>())
 }
 
-/// The line without the duration, and without the sizes of files that an encoder may change.
+/// The line without the duration, without the sizes of files that an encoder may change, and
+/// without what the page leaves out at its end.
 fn elided(line: &str) -> String {
     if line.starts_with("  took ") {
         return "  took [..]".to_string();
+    }
+    if let Some(beginning) = line.strip_suffix('…') {
+        return format!("{beginning}[..]");
     }
     match line.split_once("out/") {
         Some((margin, path)) if line.ends_with('B') => {

@@ -149,7 +149,7 @@ fn columns() -> Vec<Column> {
 /// The text of early row `n`.
 fn early_record(n: usize, columns: &[Column], out: &mut String) {
     let _ = write!(out, "{{\"n\":{n}");
-    if n % STEP == 0 {
+    if n.is_multiple_of(STEP) {
         for column in columns.iter().filter(|column| !column.early.is_empty()) {
             let value = column.early[n / STEP % column.early.len()];
             let _ = write!(out, ",\"{}\":{value}", column.name);
