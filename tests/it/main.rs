@@ -2,15 +2,19 @@
 
 mod aggregate;
 mod architecture;
+mod cat;
 mod cli;
 mod days;
 mod json;
 mod late;
 mod losses;
+mod options;
 mod place;
+mod plan;
 mod publish;
 mod readme;
 mod s3server;
 mod sample;
+mod stop;
 mod store;
 mod widen;
