@@ -9,6 +9,7 @@ use crate::codec::DecodeLimits;
 use crate::config::{FetchConfig, InputConfig, S3Config, Selection, Span};
 use crate::error::Error;
 use crate::job::{Export, JobError, JobSpec};
+use crate::publish::PublishError;
 use crate::schema::{Path as SchemaPath, Pins, pins_from_json};
 use crate::store::{FetchLimits, SourceUrl, Store, StoreOptions};
 use crate::time::TimeRule;
@@ -168,6 +169,12 @@ pub fn job_error(error: JobError) -> Error {
         JobError::Aggregate(
             error @ (AggregateError::UnknownColumn { .. } | AggregateError::Step { .. }),
         ) => Error::Usage { message: error.to_string(), hint: None },
+        JobError::Publish(error @ PublishError::OtherZone { .. }) => {
+            Error::Usage { message: error.to_string(), hint: None }
+        }
+        error @ JobError::NoTimeField { .. } => {
+            Error::Usage { message: error.to_string(), hint: None }
+        }
         other => Error::failed(other),
     }
 }

@@ -121,17 +121,21 @@ pub(super) fn gather(run: &Run<'_>, interrupted: &AtomicBool) -> Result<Gathered
         })
         .collect();
     let sink = Mutex::new((Gathered::default(), RowGroups::new(run.spec.pins.clone())));
-    let outcome = ended_by(interrupted, || fetch.cancel(), || {
-        engine.run(
-            &mut workers,
-            &|worker, emitter| work(run, &fetch, worker, emitter),
-            &|engine, object, piece| {
-                let (gathered, rows) = &mut *sink.lock().expect("the sink does not panic");
-                take(run, engine, gathered, rows, object, piece);
-                Ok(())
-            },
-        )
-    });
+    let outcome = ended_by(
+        interrupted,
+        || fetch.cancel(),
+        || {
+            engine.run(
+                &mut workers,
+                &|worker, emitter| work(run, &fetch, worker, emitter),
+                &|engine, object, piece| {
+                    let (gathered, rows) = &mut *sink.lock().expect("the sink does not panic");
+                    take(run, engine, gathered, rows, object, piece);
+                    Ok(())
+                },
+            )
+        },
+    );
     fetch.cancel();
     if interrupted.load(Ordering::Relaxed) {
         return Err(JobError::Interrupted);

@@ -135,7 +135,9 @@ fn csv_of_the_sample_day_has_the_cells_of_the_record_table() {
 fn a_key_that_is_nothing_is_wrong_usage() {
     let place = Place::new();
     framings(&place);
-    place.run("cat 2022/04/18/05/").ends_and_says(2, &["nothing lies at 2022/04/18/05/"]);
+    place
+        .run("cat 2022/04/18/05/")
+        .ends_and_says(2, &["no object has the key \"2022/04/18/05/\"", "relative to --source"]);
 }
 
 #[test]
