@@ -239,11 +239,18 @@ fn verdict(spec: &JobSpec, survey: &Survey, gathered: &Gathered) -> Verdict {
     count(&mut reasons, failed, "object could not be read", "objects could not be read");
     let places: u64 = gathered.lost.iter().map(|(_, _, lost)| lost.places).sum();
     count(&mut reasons, places as usize, "place is quarantined", "places are quarantined");
+    if survey.cut {
+        reasons.push(LISTING_CUT.to_string());
+    }
     let complete = reasons.is_empty();
     reasons.extend(still_open(spec));
     let state = if reasons.is_empty() { State::Final } else { State::Provisional };
     Verdict { state, complete, reasons }
 }
+
+/// The reason where `--max-late` ended the listing and not the records.
+pub(super) const LISTING_CUT: &str = "the last hour that --max-late allows still holds records of \
+                                      the day, and what lies beyond was not listed";
 
 /// Why records of the window may still come: it is too soon since its end.
 pub(super) fn still_open(spec: &JobSpec) -> Option<String> {
