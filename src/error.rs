@@ -33,6 +33,11 @@ impl From<ExitCode> for std::process::ExitCode {
     }
 }
 
+/// A line on stderr. Where nobody can read it, that is no reason to end.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", printable(line));
+}
+
 /// An error with what the user can do about it.
 #[derive(thiserror::Error, Debug)]
 pub enum Error {

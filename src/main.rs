@@ -10,7 +10,7 @@ use clap::error::ErrorKind;
 use rawcat::cli::{Cli, Shell};
 use rawcat::commands;
 use rawcat::config::{self, PolicyConfig, Request, Shown, Surroundings};
-use rawcat::error::{Error, ExitCode, Interrupt};
+use rawcat::error::{Error, ExitCode, Interrupt, say};
 
 fn main() -> std::process::ExitCode {
     let code = run().unwrap_or_else(|error| {
@@ -46,19 +46,19 @@ fn to_stdout(text: &[u8]) -> Result<ExitCode, Error> {
 
 fn print_policy(config: &PolicyConfig) -> Result<ExitCode, Error> {
     let Some(policy) = commands::policy::policy(config) else {
-        eprintln!(
+        say(&format!(
             "no permission is needed: {} and {} are folders of this machine",
             config.source, config.out
-        );
+        ));
         return Ok(ExitCode::Complete);
     };
-    eprintln!("note: where a bucket is encrypted with a KMS key, reading needs kms:Decrypt on it");
+    say("note: where a bucket is encrypted with a KMS key, reading needs kms:Decrypt on it");
     to_stdout(format!("{policy}\n").as_bytes())
 }
 
 fn print_config(shown: &Shown) -> Result<ExitCode, Error> {
     for warning in shown.warnings() {
-        eprintln!("warning: {warning}");
+        say(&format!("warning: {warning}"));
     }
     to_stdout(shown.text().as_bytes())
 }

@@ -310,6 +310,17 @@ impl Schema {
         &self.paths
     }
 
+    /// The name of the object with the most members, as `--type` takes it.
+    pub fn widest_object(&self) -> String {
+        let mut members: HashMap<Path, usize> = HashMap::new();
+        for parent in self.paths.iter().filter_map(|(path, _)| path.parent()) {
+            *members.entry(parent).or_default() += 1;
+        }
+        let widest = members.into_iter().max_by_key(|(path, count)| (*count, path.clone()));
+        let keys: Vec<String> = widest.map(|(path, _)| path.keys().collect()).unwrap_or_default();
+        if keys.is_empty() { "COLUMN".to_string() } else { keys.join(".") }
+    }
+
     /// Joins another schema; its new paths follow in their order.
     pub fn join(&mut self, other: &Schema) {
         for (path, kinds) in &other.paths {

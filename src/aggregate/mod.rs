@@ -102,6 +102,10 @@ pub struct Tables {
     pub buckets: DataFrame,
     /// The metrics in the order of their columns.
     pub metrics: Vec<MetricNote>,
+    /// The names of the group columns, in the order of `--by`.
+    pub by: Vec<String>,
+    /// Buckets without records have their rows too.
+    pub filled: bool,
 }
 
 /// What became a metric, for the manifest and for charts.

@@ -57,6 +57,8 @@ pub fn finish(
         notes.push(note);
     }
     Ok(Tables {
+        by: group_names,
+        filled: grid.filled,
         daily: data_frame(keys.len(), daily),
         buckets: data_frame(grid.rows.len(), hourly),
         metrics: notes,
@@ -79,6 +81,8 @@ struct Grid {
     rows: Vec<Row>,
     /// Slots in the order of the rows.
     slots: Vec<u32>,
+    /// Every bucket has its rows.
+    filled: bool,
 }
 
 struct Row {
@@ -108,7 +112,8 @@ impl Grid {
             let count = std::iter::from_fn(|| left.next_if(is_here)).count();
             Row { bucket, group, slots: start..start + count }
         };
-        if groups * u64::from(buckets) < FILLED_ROWS {
+        let filled = groups * u64::from(buckets) < FILLED_ROWS;
+        if filled {
             for bucket in 0..buckets {
                 rows.extend((0..keys.len() as u32).map(|group| row(bucket, group)));
             }
@@ -117,7 +122,7 @@ impl Grid {
             seen.dedup();
             rows.extend(seen.into_iter().map(|(bucket, group)| row(bucket, group)));
         }
-        Grid { rows, slots: placed.iter().map(|placed| placed.2).collect() }
+        Grid { rows, slots: placed.iter().map(|placed| placed.2).collect(), filled }
     }
 
     /// The records of each group, and those of each row.

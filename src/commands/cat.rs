@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::windows::{job_error, open_store, read_spec, windows};
 use crate::config::{CatConfig, CatWhat};
-use crate::error::{Error, ExitCode, Interrupt, printable};
+use crate::error::{Error, ExitCode, Interrupt, say};
 use crate::job::{PrintError, Printed, Printing, print_days, print_key};
 use crate::progress::{Mode, Progress};
 use crate::window::Window;
@@ -64,7 +64,7 @@ fn quietly(mode: Mode) -> Mode {
 /// Names on stderr what was not printed; true where something was not.
 fn report(printed: &Printed) -> bool {
     for (place, reason) in printed.failed.iter().chain(&printed.lost) {
-        eprintln!("rawcat: skipped {}: {}", printable(place), printable(reason));
+        say(&format!("rawcat: skipped {place}: {reason}"));
     }
     !printed.failed.is_empty() || !printed.lost.is_empty()
 }

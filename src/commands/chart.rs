@@ -87,10 +87,12 @@ impl Day {
         self.target.id()
     }
 
-    fn texts(&self, option: &str) -> Vec<String> {
-        let values = self.manifest.options.get(option).and_then(|value| value.as_array());
-        let texts = values.into_iter().flatten().filter_map(|value| value.as_str());
-        texts.map(str::to_string).collect()
+    /// The group columns stand between the two times and the records.
+    fn group_columns(&self) -> Vec<String> {
+        let options = &self.manifest.options;
+        let count = options.get("by").and_then(|by| by.as_array()).map_or(0, Vec::len);
+        let names = self.table.get_column_names().into_iter().skip(2).take(count);
+        names.map(|name| name.to_string()).collect()
     }
 
     /// Hours of the window that were listed and had no objects.
@@ -118,7 +120,7 @@ fn spec(config: &ChartConfig, first: &Day, last: &Day, days: &[Day]) -> Result<C
         _ => start.describe(),
     };
     spec.every_us = config.every.num_microseconds().unwrap_or(i64::MAX);
-    spec.by = first.texts("by");
+    spec.by = first.group_columns();
     let known: Vec<String> =
         first.manifest.metrics.iter().map(|metric| metric.name.clone()).collect();
     spec.metrics = match &config.metrics {

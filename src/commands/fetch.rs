@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use super::windows::{fetch_spec, job_error, open_store, out_folder, shown, windows};
 use crate::config::FetchConfig;
-use crate::error::{Error, ExitCode, Interrupt};
+use crate::error::{Error, ExitCode, Interrupt, say};
 use crate::job::{self, JobSpec, Outcome};
 use crate::layout;
 use crate::progress::{
     Counted, Files, Mode, Nearest, Objects, Progress, Quarantined, Records, Summary, Verdict,
-    WindowShown, Written, count_text,
+    WindowShown, Written, count_text, counted as count_of,
 };
 use crate::publish::{Item, Manifest, OutFolder, State};
 use crate::schema::Path;
@@ -38,13 +38,16 @@ pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
         }
         if config.json {
             print(outcome.manifest.to_json().as_bytes())?;
-        } else if config.mode != Mode::Quiet {
-            print(summary.text().as_bytes())?;
+        } else if config.mode != Mode::Quiet
+            && let Err(error) = print(summary.text().as_bytes())
+        {
+            // The day is published: a summary that nobody gets changes nothing of that.
+            error.print();
         }
         if let Some(why) = &outcome.withheld
             && (config.json || config.mode == Mode::Quiet)
         {
-            eprintln!("rawcat: {why}");
+            say(&format!("rawcat: {why}"));
         }
     }
     Ok(code)
@@ -123,7 +126,7 @@ fn summary(spec: &JobSpec, outcome: &Outcome, out: &str, started: Instant) -> Su
         },
         empty_hours: details.empty_hours.iter().map(|hour| hour.start()).collect(),
         nearest: details.nearest.map(|(before, after)| nearest(manifest, before, after)),
-        notes: notes(spec, manifest),
+        notes: notes(spec, outcome),
         files: match withheld {
             Some(why) => Files::Withheld(why.clone()),
             None => Files::Published(written(spec, manifest, out)),
@@ -150,8 +153,15 @@ fn nearest(
     }
 }
 
-fn notes(spec: &JobSpec, manifest: &Manifest) -> Vec<String> {
+fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
+    let manifest = &outcome.manifest;
     let mut notes = Vec::new();
+    if outcome.details.sparse {
+        notes.push(
+            "groups times buckets exceed a million: buckets without records have no rows"
+                .to_string(),
+        );
+    }
     for metric in manifest.metrics.iter().filter(|m| m.numbers == 0 && m.not_numbers > 0) {
         let values = count_text(metric.not_numbers);
         notes.push(format!("none of the {values} values of {} is a number", metric.name));
@@ -167,10 +177,8 @@ fn notes(spec: &JobSpec, manifest: &Manifest) -> Vec<String> {
         }
     }
     if manifest.duplicate_keys > 0 {
-        notes.push(format!(
-            "{} keys came twice in one record; the last value counts",
-            manifest.duplicate_keys
-        ));
+        let keys = count_of(&count_text(manifest.duplicate_keys), "key");
+        notes.push(format!("{keys} more than once in one record; the last value counts"));
     }
     if manifest.time.leap_clamped > 0 {
         notes

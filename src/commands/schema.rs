@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::windows::{job_error, open_store, read_spec, shown, windows};
 use crate::config::SchemaConfig;
-use crate::error::{Error, ExitCode, Interrupt, printable};
+use crate::error::{Error, ExitCode, Interrupt, printable, say};
 use crate::job::{DayColumn, DaySchema, schema_of};
 use crate::progress::{Mode, Progress, count_text, counted};
 use crate::schema::{ColumnType, Pins, pins_to_json};
@@ -36,13 +36,13 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
         for reason in found.manifest.verdict.reasons.iter().filter(|_| code == ExitCode::Skipped) {
-            eprintln!("rawcat: {}", printable(reason));
+            say(&format!("rawcat: {reason}"));
         }
         if let Some(path) = &config.pin {
             let doing = || format!("can't write {}", path.display());
             std::fs::write(path, pins_to_json(&pins(&found)))
                 .map_err(|error| Error::io(doing(), error))?;
-            eprintln!("pinned {} columns in {}", found.columns.len(), path.display());
+            say(&format!("pinned {} columns in {}", found.columns.len(), path.display()));
         }
     }
     Ok(code)
@@ -109,7 +109,9 @@ fn to_text(found: &DaySchema) -> String {
     }
     let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2)];
-    let mut text = String::new();
+    let window = &found.manifest.window;
+    let span = format!("{} to {}", window.start_utc, window.end_utc);
+    let mut text = format!("{} in {}\n", window.date.as_ref().unwrap_or(&span), window.tz);
     for row in &rows {
         let line = format!(
             "{:<w0$}  {:<w1$}  {:>w2$}  {}",

@@ -91,7 +91,12 @@ fn pins(input: &InputConfig) -> Result<Pins, Error> {
     let mut pins = Pins::new();
     if let Some(path) = &input.schema {
         let doing = || format!("can't read the pinned types in {}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io(doing(), error))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::usage(
+                format!("{}: {error}", doing()),
+                "check --schema, or write the file with `rawcat schema --pin`",
+            )
+        })?;
         pins = pins_from_json(&text).map_err(|problem| {
             let message = format!("{}: {problem}", path.display());
             Error::usage(message, "write the file anew with `rawcat schema --day … --pin`")

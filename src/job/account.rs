@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::JobSpec;
 use super::gather::Gathered;
+use super::listing::name_and_reason;
 use super::read::{SOURCE_HOUR, SOURCE_NAME};
 use super::survey::Survey;
 use crate::aggregate::{MetricNote, Metrics};
@@ -156,9 +157,9 @@ fn listing(survey: &Survey) -> ListingNote {
 
 fn objects(survey: &Survey, gathered: &Gathered) -> ObjectsNote {
     let listed = &survey.listed;
-    let unreadable = listed.unreadable.iter().map(|entry| FailedObject {
-        key: entry.clone(),
-        reason: "no object can have this name".to_string(),
+    let unreadable = listed.unreadable.iter().map(|entry| {
+        let (key, reason) = name_and_reason(entry);
+        FailedObject { key, reason }
     });
     let failed = gathered
         .failed

@@ -10,7 +10,7 @@ use super::listing::Failure;
 use super::read::{Finding, Lost, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
 use super::rows::{Records, RowGroups};
 use super::schema::Fills;
-use super::{JobError, JobSpec};
+use super::{JobError, JobSpec, MAX_COLUMNS};
 use crate::aggregate::{AggregateSpec, Partial};
 use crate::engine::{Emitter, Engine, Stopped};
 use crate::json::{Frame, Projection, Tally};
@@ -130,8 +130,7 @@ pub(super) fn gather(run: &Run<'_>, interrupted: &AtomicBool) -> Result<Gathered
                 &|worker, emitter| work(run, &fetch, worker, emitter),
                 &|engine, object, piece| {
                     let (gathered, rows) = &mut *sink.lock().expect("the sink does not panic");
-                    take(run, engine, gathered, rows, object, piece);
-                    Ok(())
+                    take(run, engine, gathered, rows, object, piece)
                 },
             )
         },
@@ -260,14 +259,16 @@ fn take<'a>(
     rows: &mut RowGroups,
     object: usize,
     piece: Piece,
-) {
+) -> Result<(), JobError> {
     match piece {
         Piece::Rows(frame) => {
             see(&mut gathered.schema, &frame.seen);
+            check_columns(run, &gathered.schema, object)?;
             rows.take(run, engine, &gathered.schema, object, frame);
         }
         Piece::Seen(seen, fills) => {
             see(&mut gathered.schema, &seen);
+            check_columns(run, &gathered.schema, object)?;
             if let Some(fills) = fills {
                 gathered.fills.join(fills);
             }
@@ -284,6 +285,16 @@ fn take<'a>(
             }
         }
     }
+    Ok(())
+}
+
+/// Refuses a day whose keys are data.
+fn check_columns(run: &Run<'_>, schema: &Schema, object: usize) -> Result<(), JobError> {
+    if schema.paths().len() <= MAX_COLUMNS {
+        return Ok(());
+    }
+    let key = run.objects[object].key.clone();
+    Err(JobError::TooManyColumns { key, parent: schema.widest_object() })
 }
 
 fn see(schema: &mut Schema, seen: &[(Path, Kinds)]) {

@@ -133,6 +133,14 @@ impl Listed {
     }
 }
 
+/// The two parts of an entry of [`Listed::unreadable`].
+pub(super) fn name_and_reason(entry: &str) -> (String, String) {
+    match entry.rsplit_once(": ") {
+        Some((name, reason)) => (name.to_string(), reason.to_string()),
+        None => (entry.to_string(), "no object can have this name".to_string()),
+    }
+}
+
 fn note(excluded: &mut Excluded, key: &str) {
     excluded.objects += 1;
     if excluded.examples.len() < EXAMPLES {

@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use chrono::SecondsFormat;
 
-use crate::aggregate::{AggregateError, MetricNote, Tables};
+use crate::aggregate::{AggregateError, Tables};
 use crate::chart::{self, ChartError, ChartSpec};
 use crate::json::Reason;
 use crate::layout;
@@ -69,6 +69,13 @@ pub enum JobError {
          a record, as `rawcat cat` prints it"
     )]
     NoTimeField { field: String },
+    #[error("none of the {hours} hours could be listed; {prefix}: {reason}")]
+    NothingListed { hours: usize, prefix: String, reason: String },
+    #[error(
+        "more than {MAX_COLUMNS} columns, in {key} at the latest: keys that are data, such as ids, \
+         belong into one JSON column; give --type '{parent}=json'"
+    )]
+    TooManyColumns { key: String, parent: String },
     #[error("interrupted")]
     Interrupted,
     /// Not for users: rows that were handed on must be taken back.
@@ -94,6 +101,8 @@ pub struct Details {
     pub empty_hours: Vec<Hour>,
     /// Why records may be missing although every listed object was read.
     pub listing_cut: Option<&'static str>,
+    /// Buckets without records have no rows: there would be too many.
+    pub sparse: bool,
     /// Why the day can still change although nothing was skipped.
     pub still_open: Option<String>,
     /// Hours before and behind the window that hold objects, where the window has none.
@@ -147,12 +156,23 @@ fn publish_window(
     let columns = made.gathered.schema.columns(&spec.pins);
     let mut manifest =
         account::manifest(spec, source, &survey, &made.gathered, &columns, &made.nulls, metrics);
-    let details = details(spec, store, &survey, &made.gathered)?;
+    let mut details = details(spec, store, &survey, &made.gathered)?;
+    details.sparse = made.tables.as_ref().is_some_and(|tables| !tables.filled);
     if let Some(field) = &spec.rule.field
         && manifest.records.parsed == 0
         && manifest.quarantine.iter().any(|note| note.reason == Reason::TimeMissing.text())
     {
         return Err(JobError::NoTimeField { field: field.clone() });
+    }
+    if let Some((prefix, failure)) = survey.listed.failed_prefixes().next()
+        && survey.listed.prefixes.iter().all(|prefix| prefix.failure.is_some())
+    {
+        let (prefix, reason) = (prefix.prefix.clone(), failure.reason.clone());
+        return Err(JobError::NothingListed {
+            hours: survey.listed.prefixes.len(),
+            prefix,
+            reason,
+        });
     }
     if let Some((None, None)) = details.nearest {
         return Err(JobError::NoYears { source_name: source.to_string() });
@@ -160,7 +180,8 @@ fn publish_window(
     if let Some(why) = withheld(spec, out, &target, &manifest)? {
         return Ok(Outcome { manifest, details, withheld: Some(why) });
     }
-    write_outputs(spec, &mut stage, &made, &manifest, &details)?;
+    stop_if(interrupted)?;
+    write_outputs(spec, &mut stage, &made, &manifest, &details, interrupted)?;
     manifest.run = RunNote {
         rawcat: env!("CARGO_PKG_VERSION").to_string(),
         started_utc: spec.now_utc.to_rfc3339_opts(SecondsFormat::Millis, true),
@@ -169,6 +190,18 @@ fn publish_window(
     };
     stage.publish(&mut manifest)?;
     Ok(Outcome { manifest, details, withheld: None })
+}
+
+/// A day with more columns is refused: no reader of tables wants them, and each costs memory in
+/// every frame.
+pub const MAX_COLUMNS: usize = 5_000;
+
+/// Ends a run between pieces of work that do not look at the flag themselves.
+fn stop_if(interrupted: &AtomicBool) -> Result<(), JobError> {
+    match interrupted.load(Ordering::Relaxed) {
+        true => Err(JobError::Interrupted),
+        false => Ok(()),
+    }
 }
 
 /// What reading made.
@@ -202,23 +235,33 @@ fn read_window(
     Ok(Made { gathered, tables, nulls, records_written })
 }
 
-/// Why this result must not be published, if so: objects or prefixes failed, and a day is there.
+/// Why this result must not be published, if so: objects or prefixes failed, or nothing was
+/// found, and a day is there.
 fn withheld(
     spec: &JobSpec,
     out: &OutFolder,
     target: &Target,
     manifest: &Manifest,
 ) -> Result<Option<String>, JobError> {
-    let failed = !manifest.objects.failed.is_empty()
-        || manifest.listing.prefixes.iter().any(|prefix| prefix.error.is_some());
-    if !failed || spec.accept_incomplete || out.manifest(target)?.is_none() {
+    if spec.accept_incomplete {
         return Ok(None);
     }
-    Ok(Some(
-        "this run is incomplete and the day is published already: it is left as it was; run \
-         again, or give --accept-incomplete to replace it"
-            .to_string(),
-    ))
+    let failed = !manifest.objects.failed.is_empty()
+        || manifest.listing.prefixes.iter().any(|prefix| prefix.error.is_some());
+    let nothing = manifest.records.day == 0;
+    if !failed && !nothing {
+        return Ok(None);
+    }
+    let why = match out.manifest(target)? {
+        None => return Ok(None),
+        Some(_) if failed => "this run is incomplete",
+        Some(before) if before.records.day > 0 => "this run found no record",
+        Some(_) => return Ok(None),
+    };
+    Ok(Some(format!(
+        "{why} and the day is published already: it is left as it was; run again, or give \
+         --accept-incomplete to replace it"
+    )))
 }
 
 /// Writes everything but `records` into the stage.
@@ -228,6 +271,7 @@ fn write_outputs(
     made: &Made,
     manifest: &Manifest,
     details: &Details,
+    interrupted: &AtomicBool,
 ) -> Result<(), JobError> {
     if made.records_written {
         stage.add(&Item::Records, Some(manifest.records.day));
@@ -240,11 +284,10 @@ fn write_outputs(
                 stage.add(&item, Some(table.height() as u64));
             }
         }
+        stop_if(interrupted)?;
         if spec.export.chart {
-            let picture = chart::draw(
-                &chart_spec(spec, manifest, details, &tables.metrics),
-                &tables.buckets,
-            )?;
+            let picture =
+                chart::draw(&chart_spec(spec, manifest, details, tables), &tables.buckets)?;
             for (item, bytes) in
                 [(Item::ChartSvg, picture.svg.as_bytes()), (Item::ChartPng, &picture.png)]
             {
@@ -275,15 +318,15 @@ fn chart_spec(
     spec: &JobSpec,
     manifest: &Manifest,
     details: &Details,
-    metrics: &[MetricNote],
+    tables: &Tables,
 ) -> ChartSpec {
     let window = &spec.window;
     let mut chart = ChartSpec::new(window.start_us(), window.end_us(), window.tz);
     chart.date = window.date;
     chart.label = window.date.map_or_else(|| window.describe(), |date| date.to_string());
     chart.every_us = spec.every.num_microseconds().unwrap_or(i64::MAX);
-    chart.by = spec.by.clone();
-    chart.metrics = metrics.iter().map(|metric| metric.name.clone()).collect();
+    chart.by = tables.by.clone();
+    chart.metrics = tables.metrics.iter().map(|metric| metric.name.clone()).collect();
     chart.max_panels = spec.panels;
     chart.verdict = verdict_text(manifest);
     let hours = details.empty_hours.iter();
@@ -325,6 +368,7 @@ fn details(
         places,
         empty_hours: account::empty_hours(spec, survey),
         still_open: account::still_open(spec),
+        sparse: false,
         listing_cut: survey.cut.then_some(account::LISTING_CUT),
         nearest,
     })

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::gather::Gathered;
-use super::listing::Failure;
+use super::listing::{Failure, name_and_reason};
 use super::read::{ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
 use super::{JobError, JobSpec, survey};
 use crate::engine::{Emitter, Engine, Stopped};
@@ -68,6 +68,7 @@ pub fn print_days(
     for (prefix, failure) in survey.listed.failed_prefixes() {
         printed.failed.push((prefix.prefix.clone(), failure.reason.clone()));
     }
+    printed.note_unreadable(&survey.listed.unreadable);
     printed.note(&survey.rowless);
     let printer = Printer { read_spec: spec.read_spec(), store, spec, printing, interrupted };
     printer.print(survey.objects, out, &mut printed)?;
@@ -84,7 +85,10 @@ pub fn print_key(
     interrupted: &AtomicBool,
 ) -> Result<Printed, PrintError> {
     let listing = store.list(&[key.to_string()], &|_| ()).swap_remove(0);
-    let mut objects = listing.map_err(JobError::from)?.objects;
+    let listing = listing.map_err(JobError::from)?;
+    let mut printed = Printed::default();
+    printed.note_unreadable(&listing.unreadable);
+    let mut objects = listing.objects;
     if !key.is_empty() && !key.ends_with('/') {
         // An exact key means that object and not those that begin alike.
         if objects.iter().any(|object| object.key == key) {
@@ -92,17 +96,20 @@ pub fn print_key(
         }
     }
     objects.retain(|object| !object.key.ends_with('/'));
-    if objects.is_empty() {
+    if objects.is_empty() && printed.failed.is_empty() {
         return Err(PrintError::NoObject { place: key.to_string() });
     }
     let read_spec = ReadSpec { window: None, ..spec.read_spec() };
     let printer = Printer { read_spec, store, spec, printing, interrupted };
-    let mut printed = Printed::default();
     printer.print(objects, out, &mut printed)?;
     Ok(printed)
 }
 
 impl Printed {
+    fn note_unreadable(&mut self, entries: &[String]) {
+        self.failed.extend(entries.iter().map(|entry| name_and_reason(entry)));
+    }
+
     fn note(&mut self, gathered: &Gathered) {
         for (key, _, lost) in &gathered.lost {
             self.lost.push((format!("{key}:{}", lost.offset), lost.reason.clone()));

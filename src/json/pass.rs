@@ -140,7 +140,12 @@ impl Pass {
             let Some(&byte) = bytes.get(at) else {
                 return Err(Fault::End);
             };
-            if byte == b'{' {
+            if byte == b'{' && self.plan.nodes[child as usize].opaque {
+                let object = scan::container(bytes, at, self.open.len() + 1)?;
+                self.content = self.content.or(object.content);
+                self.note(child, SlotKind::Object, at, object.end, Kinds::NONE);
+                at = object.end;
+            } else if byte == b'{' {
                 if self.open.len() + 1 >= MAX_DEPTH {
                     return Err(Fault::Bad(Reason::TooDeep));
                 }

@@ -30,20 +30,20 @@ impl Projection {
     fn leads_to_wanted(&self, path: &Path) -> bool {
         match self {
             Projection::All => true,
-            Projection::Named(names) if names.is_empty() => false,
-            Projection::Named(names) => {
-                let flat = path.flat_name();
-                let longer = |name: &String| {
-                    name.strip_prefix('/').unwrap_or(name).len() > flat.len()
-                        && name
-                            .trim_start_matches('/')
-                            .replace(['.', '/'], "_")
-                            .starts_with(&format!("{flat}_"))
-                };
-                names.iter().any(longer)
-            }
+            Projection::Named(names) => leads_to_any(path, names),
         }
     }
+}
+
+/// True where one of the names may mean something inside of the object at `path`.
+fn leads_to_any<'n>(path: &Path, names: impl IntoIterator<Item = &'n String>) -> bool {
+    let mut names = names.into_iter().peekable();
+    if names.peek().is_none() {
+        return false;
+    }
+    let inside = format!("{}_", path.flat_name());
+    let flat = |name: &String| name.trim_start_matches('/').replace(['.', '/'], "_");
+    names.any(|name| name.len() >= inside.len() && flat(name).starts_with(&inside))
 }
 
 /// One path.
@@ -65,6 +65,9 @@ pub(super) struct Node {
     /// An object here is written as one JSON value. Its members are noted all the same, since
     /// one may be the record's time; their columns are not published.
     pub whole: bool,
+    /// Declared as JSON, with nothing inside that is a time or a group: its members are scanned
+    /// and no more. So keys that are data cost nothing.
+    pub opaque: bool,
     /// What was seen here in rows of the day, by this reader or as it was told.
     pub kinds: Kinds,
     /// The serial number of the record that last had this path, and its slot there.
@@ -143,6 +146,8 @@ impl Plan {
         if node.pin.is_some() {
             self.pinned.push(id);
             node.whole = node.pin == Some(ColumnType::Json);
+            let asked = self.time_names.iter().chain(&self.group_names);
+            node.opaque = node.whole && !leads_to_any(&node.path, asked);
         }
         for &rank in &times {
             let rank = rank as u16;
@@ -187,6 +192,7 @@ impl Node {
             column: false,
             pin: None,
             whole: false,
+            opaque: false,
             kinds: Kinds::NONE,
             record: 0,
             slot: NONE,

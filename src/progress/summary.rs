@@ -12,6 +12,7 @@ use chrono_tz::Tz;
 use super::number::{bytes_text, count_text, counted};
 use crate::config::value::duration_text;
 use crate::error::printable;
+use crate::window::describe_length;
 
 /// The numbers of one day (or window), as the manifest has them.
 #[derive(Clone, Debug)]
@@ -295,7 +296,7 @@ impl WindowShown {
 
     fn local(&self) -> String {
         let local = |at: DateTime<Utc>| at.with_timezone(&self.tz).format("%Y-%m-%d %H:%M:%S%:z");
-        let length = duration_text(self.end_utc - self.start_utc).replace("1d", "24h");
+        let length = describe_length(self.end_utc - self.start_utc);
         format!("{} to {}, {length}", local(self.start_utc), local(self.end_utc))
     }
 

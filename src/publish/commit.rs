@@ -42,6 +42,8 @@ enum Step {
     WriteRecord,
     /// The point of no return.
     PlaceRecord,
+    /// Takes the earlier manifest away, so that no reader sees it beside the new files.
+    Withdraw(PathBuf),
     Move(PathBuf),
     Remove(PathBuf),
     RemoveRecord,
@@ -94,11 +96,12 @@ impl Commit {
         let Some((manifest, files)) = self.record.files.split_last() else {
             return vec![Step::RemoveRecord, Step::RemoveStage];
         };
-        let mut steps: Vec<Step> = files.iter().cloned().map(Step::Move).collect();
+        let last = std::slice::from_ref(manifest);
+        let mut steps = vec![Step::Withdraw(manifest.clone())];
+        steps.extend(files.iter().cloned().map(Step::Move));
         steps.extend(self.record.removals.iter().cloned().map(Step::Remove));
         steps.extend(folders_above(files, &self.out).map(Step::SyncFolder));
         steps.push(Step::Move(manifest.clone()));
-        let last = std::slice::from_ref(manifest);
         steps.extend(folders_above(last, &self.out).map(Step::SyncFolder));
         steps.push(Step::RemoveRecord);
         steps.push(Step::SyncFolder(self.out.join(OWN_FOLDER)));
@@ -115,6 +118,14 @@ impl Commit {
                 std::fs::rename(path.with_extension("tmp"), &path)
                     .map_err(PublishError::file("rename", &path))
             }
+            // Once the new manifest has been moved, the one in place is the new one.
+            Step::Withdraw(manifest) if self.stage().join(manifest).exists() => {
+                let path = self.out.join(manifest);
+                remove_if_there(&path)?;
+                let folder = path.parent().filter(|folder| folder.exists());
+                folder.map_or(Ok(()), sync)
+            }
+            Step::Withdraw(_) => Ok(()),
             Step::Move(file) => self.move_file(file),
             Step::Remove(file) => self.remove_file(file),
             Step::RemoveRecord => remove_if_there(&self.record_path()),

@@ -20,6 +20,12 @@ pub enum PublishError {
         free_bytes: Option<u64>,
     },
 
+    #[error(
+        "{0}; the day is being replaced and has no manifest until that is done: mend this and run \
+         the same command again, which finishes it"
+    )]
+    Unfinished(Box<PublishError>),
+
     #[error("can't write the table {}: {message}", path.display())]
     WriteTable { path: PathBuf, message: String },
 
@@ -39,7 +45,10 @@ pub enum PublishError {
     )]
     OtherZone { out: PathBuf, found: String, asked: String },
 
-    #[error("can't understand the manifest {}: {problem}", path.display())]
+    #[error(
+        "can't understand the manifest {}: {problem}; delete it and fetch its day again",
+        path.display()
+    )]
     Manifest { path: PathBuf, problem: String },
 
     #[error(

@@ -147,7 +147,10 @@ impl Stage<'_> {
         let root = &self.out.root;
         files.push(self.target.path(&Item::Manifest));
         let commit = Commit::new(root, &self.target.id(), Record { files, removals });
-        let done = commit.run();
+        let done = commit.run().map_err(|problem| match commit.is_decided() {
+            true => PublishError::Unfinished(Box::new(problem)),
+            false => problem,
+        });
         self.decided = commit.is_decided();
         done
     }

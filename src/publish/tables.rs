@@ -16,17 +16,22 @@ const ROWS_PER_ROW_GROUP: usize = 131_072;
 
 /// Writes `table` to `path` and returns its rows. Nothing is synced to disk here.
 pub fn write_table(path: &Path, table: &DataFrame) -> Result<u64, PublishError> {
-    let file = File::create(path).map_err(PublishError::file("create", path))?;
+    let mut bytes = Vec::new();
     // How the frame is cut into chunks is an accident of its making and must not show.
     let mut table = table.clone();
     table.rechunk_mut();
-    ParquetWriter::new(std::io::BufWriter::new(file))
+    ParquetWriter::new(&mut bytes)
         .with_compression(ParquetCompression::Zstd(None))
         .with_statistics(StatisticsOptions::default())
         .with_row_group_size(Some(ROWS_PER_ROW_GROUP))
         .set_parallel(false)
         .finish(&mut table)
-        .map_err(|problem| write_error(path, problem))?;
+        .map_err(|problem| PublishError::WriteTable {
+            path: path.to_path_buf(),
+            message: problem.to_string(),
+        })?;
+    // Tables are small; so written, a full disk is told as for every other file.
+    std::fs::write(path, bytes).map_err(PublishError::file("write", path))?;
     Ok(table.height() as u64)
 }
 
@@ -37,16 +42,6 @@ pub fn read_table(path: &Path) -> Result<DataFrame, PublishError> {
         path: path.to_path_buf(),
         message: problem.to_string(),
     })
-}
-
-fn write_error(path: &Path, problem: polars::prelude::PolarsError) -> PublishError {
-    match problem {
-        polars::prelude::PolarsError::IO { error, .. } => {
-            let copy = std::io::Error::new(error.kind(), error.to_string());
-            PublishError::file("write", path)(copy)
-        }
-        other => PublishError::WriteTable { path: path.to_path_buf(), message: other.to_string() },
-    }
 }
 
 /// Bytes of a quarantined stretch that are kept.
