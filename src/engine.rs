@@ -106,7 +106,7 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
     /// Queues a task. Called by the sink.
     pub fn queue(&self, task: Task<'a, E>) {
         self.lock().tasks.push_back(task);
-        self.changed.notify_one();
+        self.changed.notify_all();
     }
 
     pub fn is_stopped(&self) -> bool {

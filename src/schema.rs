@@ -335,13 +335,20 @@ impl Schema {
     pub fn columns(&self, pins: &Pins) -> Vec<ColumnSpec> {
         let parents: HashSet<Path> =
             self.paths.iter().filter_map(|(path, _)| path.parent()).collect();
+        let json_names = pins.iter().filter(|(_, pinned)| **pinned == ColumnType::Json);
+        let json_pins: Vec<&Path> = json_names
+            .flat_map(|(name, _)| self.paths.iter().filter(|(path, _)| path.is_named(name)))
+            .map(|(path, _)| path)
+            .collect();
         let mut columns: Vec<ColumnSpec> = Vec::with_capacity(self.paths.len());
         for (path, kinds) in &self.paths {
-            let flattened = *kinds == Kinds::OBJECT && parents.contains(path);
-            if flattened || self.has_json_ancestor(path) {
+            let pin = pins.iter().find(|(name, _)| path.is_named(name));
+            let is_json = pin.is_some_and(|(_, pinned)| *pinned == ColumnType::Json);
+            let flattened = *kinds == Kinds::OBJECT && parents.contains(path) && !is_json;
+            let inside_pinned = json_pins.iter().any(|above| path.is_below(above));
+            if flattened || inside_pinned || self.has_json_ancestor(path) {
                 continue;
             }
-            let pin = pins.iter().find(|(name, _)| path.is_named(name));
             columns.push(ColumnSpec {
                 path: path.clone(),
                 name: String::new(),

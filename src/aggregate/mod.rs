@@ -108,6 +108,14 @@ pub struct Tables {
     pub filled: bool,
 }
 
+impl Tables {
+    /// The records that `daily` counts.
+    pub fn records(&self) -> u64 {
+        let counts = self.daily.column(names::RECORDS).and_then(|column| column.i64());
+        counts.map_or(0, |counts| counts.iter().flatten().sum::<i64>() as u64)
+    }
+}
+
 /// What became a metric, for the manifest and for charts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricNote {

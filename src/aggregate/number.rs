@@ -50,7 +50,13 @@ impl Num {
         }
         match literal.exact_float() {
             Some(value) => Some(Num::Float(value + 0.0)),
-            None => Num::of_float(std::str::from_utf8(text).ok()?.parse().ok()?),
+            None => {
+                let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+                // What f64 would round to nothing it cannot hold, as what it would round to infinity.
+                let mantissa = text.split(|byte| matches!(byte, b'e' | b'E')).next()?;
+                let is_zero = !mantissa.iter().any(|byte| (b'1'..=b'9').contains(byte));
+                if value == 0.0 && !is_zero { None } else { Num::of_float(value) }
+            }
         }
     }
 
@@ -281,7 +287,7 @@ mod tests {
 
     #[test]
     fn long_exponents_do_not_overflow() {
-        assert_eq!(parse("1e-99999999999999999999"), Some(Num::Float(0.0)));
+        assert_eq!(parse("1e-99999999999999999999"), None);
         assert_eq!(parse("1e99999999999999999999"), None);
         assert_eq!(parse("0e99999999999999999999"), Some(Num::Float(0.0)));
     }

@@ -25,7 +25,7 @@ pub fn finish(
     columns: &[ColumnSpec],
 ) -> Result<Tables, AggregateError> {
     let buckets = spec.buckets()?;
-    names::check(spec, columns)?;
+    names::check(spec, columns, partial.slots.records().iter().sum())?;
     let by = partial.groups.by().iter();
     let types: Vec<ColumnType> = by.map(|by| names::group_type(by, columns)).collect();
     let keys = Keys::new(&partial.groups, &types);

@@ -75,6 +75,17 @@ impl Day {
         let manifest = manifest.ok_or_else(|| {
             missing(format!("{} is not published in {}", target.id(), root.display()))
         })?;
+        if manifest.window.tz != window.tz.name() {
+            return Err(Error::usage(
+                format!(
+                    "{} is published for {}, not for {}",
+                    target.id(),
+                    manifest.window.tz,
+                    window.tz
+                ),
+                format!("give --tz {}", manifest.window.tz),
+            ));
+        }
         let path = root.join(target.path(&Item::Buckets(step)));
         if !path.exists() {
             return Err(missing(format!("{} has no buckets of {step}", target.id())));
@@ -182,7 +193,12 @@ fn replace(root: &Path, day: &Day, picture: &chart::Picture) -> Result<Vec<PathB
         stage.add(&item, None);
         paths.push(root.join(day.target.path(&item)));
     }
-    let mut manifest = day.manifest.clone();
+    // Read again under the lock: another run may have published the day since.
+    let now = out.manifest(&day.target).map_err(failed)?;
+    let Some(mut manifest) = now.filter(|now| *now == day.manifest) else {
+        let message = format!("{} was published anew while its chart was drawn", day.name());
+        return Err(Error::usage(message, "run the same command again"));
+    };
     stage.amend(&mut manifest).map_err(failed)?;
     Ok(paths)
 }

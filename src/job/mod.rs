@@ -76,6 +76,11 @@ pub enum JobError {
          belong into one JSON column; give --type '{parent}=json'"
     )]
     TooManyColumns { key: String, parent: String },
+    #[error(
+        "the {what} has {rows} rows and {day} records of the day were read; nothing was published, \
+         and this is a bug in rawcat: please report it"
+    )]
+    RowsLost { what: &'static str, rows: u64, day: u64 },
     #[error("interrupted")]
     Interrupted,
     /// Not for users: rows that were handed on must be taken back.
@@ -188,6 +193,7 @@ fn publish_window(
         duration_ms: started.elapsed().as_millis() as u64,
         jobs: spec.jobs as u64,
     };
+    stop_if(interrupted)?;
     stage.publish(&mut manifest)?;
     Ok(Outcome { manifest, details, withheld: None })
 }
@@ -226,10 +232,20 @@ fn read_window(
     let mut gathered = gather(&run, interrupted)?;
     let columns = gathered.schema.columns(&spec.pins);
     let records = run.finish_records(&columns)?;
+    let day = gathered.rows_of_the_day();
+    if let Some(file) = records.as_ref().filter(|file| file.rows != day) {
+        return Err(JobError::RowsLost { what: "records file", rows: file.rows, day });
+    }
     let tables = match (gathered.partial.take(), &run.aggregates) {
         (Some(partial), Some(aggregates)) => Some(partial.finish(aggregates, &columns)?),
         _ => None,
     };
+    if let Some(tables) = &tables {
+        let rows = tables.records();
+        if rows != day {
+            return Err(JobError::RowsLost { what: "daily table", rows, day });
+        }
+    }
     let records_written = records.is_some();
     let nulls = records.map(|file| file.nulls).unwrap_or_default();
     Ok(Made { gathered, tables, nulls, records_written })

@@ -249,6 +249,9 @@ fn read_parts(run: &Run<'_>, parts: &[Part], columns: &[ColumnSpec]) -> Result<R
         reader
             .read(&object, content, run.findings.get(&object.key), &mut |_| (), &mut take)
             .map_err(|failure| again_failed(&object, failure))?;
+        if before < part.rows.end {
+            return Err(JobError::NotTheSame { key: object.key.clone() });
+        }
     }
     Ok(group)
 }

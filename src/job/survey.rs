@@ -47,13 +47,15 @@ pub(super) fn survey(
     let mut look = |hour: Hour, listed: &Listed| {
         edges.hold_rows(spec, store, listed, hour, findings, progress, interrupted)
     };
-    let mut ends = vec![(hours.first, true)];
-    if hours.last != hours.first {
-        ends.push((hours.last, false));
-    }
+    let mut looked: HashMap<Hour, bool> = HashMap::new();
+    let ends = [(hours.first, true), (hours.last, false)];
     let mut cut = false;
     for (mut hour, back) in ends {
-        while look(hour, &listed)? {
+        // Of a listing of one hour, both ends are the same.
+        while match looked.get(&hour) {
+            Some(held) => *held,
+            None => *looked.entry(hour).or_insert(look(hour, &listed)?),
+        } {
             if !limit.contains(if back { hour.prev() } else { hour.next() }) {
                 // An hour of the day itself holds its records: that says nothing of others.
                 let beyond_day = hour.start() >= spec.window.end_utc

@@ -175,12 +175,10 @@ impl Pass {
                         let Some(open) = self.open.pop() else {
                             return Ok(at);
                         };
-                        if open.slot != NONE {
-                            let members_end = self.tape.len() as u32;
-                            let slot = &mut self.tape[open.slot as usize];
-                            slot.end = at as u32;
-                            slot.last = members_end;
-                        }
+                        let members_end = self.tape.len() as u32;
+                        let slot = &mut self.tape[open.slot as usize];
+                        slot.end = at as u32;
+                        slot.last = members_end;
                         previous = node;
                         node = open.node;
                     }
@@ -288,18 +286,17 @@ impl Pass {
         }
         let node = &mut self.plan.nodes[id as usize];
         node.record = self.serial;
-        node.slot = NONE;
-        if node.noted {
-            node.slot = self.tape.len() as u32;
-            self.tape.push(Slot {
-                node: id,
-                start: start as u32,
-                end: end as u32,
-                last: 0,
-                kind,
-                kinds,
-            });
-        }
+        // Every value is noted, wanted or not: what a later member of the same key overrules must
+        // not depend on the columns that are asked for.
+        node.slot = self.tape.len() as u32;
+        self.tape.push(Slot {
+            node: id,
+            start: start as u32,
+            end: end as u32,
+            last: 0,
+            kind,
+            kinds,
+        });
         node.slot
     }
 
@@ -307,9 +304,6 @@ impl Pass {
     fn overrule(&mut self, id: u32) {
         self.overruled.push(id);
         let slot = self.plan.nodes[id as usize].slot;
-        if slot == NONE {
-            return;
-        }
         let last = match self.tape[slot as usize] {
             Slot { kind: SlotKind::Object, last, .. } => last.max(slot + 1),
             _ => slot + 1,
@@ -326,6 +320,7 @@ fn live_slot<'a>(plan: &Plan, nodes: &[u32], serial: u64, tape: &'a [Slot]) -> O
     nodes
         .iter()
         .map(|&id| &plan.nodes[id as usize])
-        .find(|node| node.record == serial && node.slot != NONE)
+        .filter(|node| node.record == serial)
         .map(|node| &tape[node.slot as usize])
+        .find(|slot| !matches!(slot.kind, SlotKind::Null | SlotKind::Dead))
 }

@@ -223,8 +223,14 @@ impl Reader {
                 }
                 b'[' if self.position.lists == 0 => {
                     // A list of records is opened; any other list is for `no_record` to name.
-                    let inside = scan::skip_space(bytes, at + 1);
+                    // Space without end behind it says nothing: it counts as a list of records.
+                    let near = bytes.len().min(at + 1 + scan::MAX_SPACE);
+                    let inside = scan::skip_space(&bytes[..near], at + 1);
                     match bytes.get(inside) {
+                        _ if inside == at + 1 + scan::MAX_SPACE => {
+                            self.position.lists += 1;
+                            at += 1;
+                        }
                         Some(b'{' | b']') => {
                             self.position.lists += 1;
                             at += 1;
@@ -376,10 +382,10 @@ impl Reader {
         }
         let mut widened = Written::Yes;
         for slot in &self.pass.tape {
-            if slot.kind == SlotKind::Dead {
+            let node = &mut self.pass.plan.nodes[slot.node as usize];
+            if slot.kind == SlotKind::Dead || !node.noted {
                 continue;
             }
-            let node = &mut self.pass.plan.nodes[slot.node as usize];
             if node.frame != self.frame {
                 node.frame = self.frame;
                 node.builder = self.builders.len() as u32;

@@ -81,11 +81,12 @@ pub(super) fn next_record(
 ) -> Found {
     let bytes = block.bytes;
     let mut from = at.max((resync.from.max(base) - base) as usize);
+    let mut quiet = 0;
     let found = loop {
         let Some(brace) = memchr(b'}', &bytes[from..]).map(|found| from + found) else {
             break if block.last { Found::At(bytes.len()) } else { Found::More(bytes.len()) };
         };
-        match certainty(block, brace, max_record_bytes) {
+        match certainty(block, brace, max_record_bytes, &mut quiet) {
             Certainty::Certain(position) => break Found::At(position),
             Certainty::NeedsMore => break Found::More(brace),
             Certainty::Doubtful => from = brace + 1,
@@ -103,8 +104,14 @@ enum Certainty {
     NeedsMore,
 }
 
-/// Judges the position behind the `}` at `brace`.
-fn certainty(block: &Block<'_>, brace: usize, max_record_bytes: usize) -> Certainty {
+/// Judges the position behind the `}` at `brace`. Up to `quiet`, no byte behind earlier positions
+/// interests a string scan: so many of them cost one look.
+fn certainty(
+    block: &Block<'_>,
+    brace: usize,
+    max_record_bytes: usize,
+    quiet: &mut usize,
+) -> Certainty {
     let bytes = block.bytes;
     let at_end = if block.last { Certainty::Doubtful } else { Certainty::NeedsMore };
     let start = skip_between(bytes, brace + 1);
@@ -125,15 +132,19 @@ fn certainty(block: &Block<'_>, brace: usize, max_record_bytes: usize) -> Certai
         Some(_) => return Certainty::Doubtful,
     }
     let limit = end.saturating_add(DOUBT_BYTES);
-    match inside_string(&bytes[..limit.min(bytes.len())], start) {
+    let near = &bytes[..limit.min(bytes.len())];
+    *quiet = scan::next_special(near, start.max(*quiet).min(near.len())).unwrap_or(near.len());
+    match inside_string(near, *quiet) {
         Reading::Broken => Certainty::Certain(start),
         Reading::Possible if limit <= bytes.len() || block.last => Certainty::Doubtful,
         Reading::Possible => Certainty::NeedsMore,
     }
 }
 
+/// Behind more space than this, what follows counts as doubtful.
 fn skip_between(bytes: &[u8], mut at: usize) -> usize {
-    while bytes.get(at).is_some_and(|&byte| scan::is_space(byte) || byte == 0x1E) {
+    let end = at + scan::MAX_SPACE;
+    while at < end && bytes.get(at).is_some_and(|&byte| scan::is_space(byte) || byte == 0x1E) {
         at += 1;
     }
     at

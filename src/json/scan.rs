@@ -15,6 +15,9 @@ pub(super) enum Fault {
     Bad(Reason),
 }
 
+/// White space that is looked through where what follows decides, in bytes.
+pub(super) const MAX_SPACE: usize = 64 << 10;
+
 /// How deeply containers may nest within a record.
 pub(super) const MAX_DEPTH: usize = 512;
 
@@ -69,7 +72,7 @@ fn string_mask(chunk: &[u8; 16]) -> u32 {
 
 /// The first byte at or behind `at` that is `"`, `\` or a control character.
 #[inline(always)]
-fn next_special(bytes: &[u8], mut at: usize) -> Option<usize> {
+pub(super) fn next_special(bytes: &[u8], mut at: usize) -> Option<usize> {
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
         let mask = string_mask(chunk);
         if mask != 0 {

@@ -4,8 +4,8 @@
 //! A thread should drop a body before it pulls the next one: bodies that are held count against
 //! the bytes in flight, and the next one waits for them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::budget::ByteBudget;
 use super::folder::FolderStore;
@@ -33,7 +33,7 @@ impl Fetch {
             objects,
             limits,
             budget: ByteBudget::new(limits.bytes_in_flight),
-            next: AtomicUsize::new(0),
+            next: Mutex::new(0),
             cancelled: AtomicBool::new(false),
         }))
     }
@@ -66,7 +66,9 @@ struct FolderFetch {
     objects: Arc<[ObjectMeta]>,
     limits: FetchLimits,
     budget: Arc<ByteBudget>,
-    next: AtomicUsize,
+    /// Held while bytes are waited for: they are given in the order of the objects, or a later
+    /// one could take those that an earlier one needs, and then wait for it for ever.
+    next: Mutex<usize>,
     cancelled: AtomicBool,
 }
 
@@ -75,9 +77,12 @@ impl FolderFetch {
         if self.cancelled.load(Ordering::Relaxed) {
             return None;
         }
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut next = self.next.lock().expect("nobody panics while it takes its turn");
+        let index = *next;
         let object = self.objects.get(index)?;
         let permit = self.budget.take(self.limits.charge(object.bytes))?;
+        *next += 1;
+        drop(next);
         let content = self.store.read(object, self.limits.whole_bytes);
         let body = content.map(|content| Body::new(object.bytes, content, permit));
         Some((index, body))

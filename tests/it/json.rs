@@ -284,6 +284,46 @@ fn declared_types_read_numeric_text_and_quarantine_what_does_not_read() {
     assert_eq!(reasons(&read), [(26, 13, Reason::NotOfDeclaredType)]);
 }
 
+#[test]
+fn what_a_later_key_overrules_does_not_depend_on_the_columns_asked_for() {
+    let bytes = br#"{"d":{"ts":"out","x":1},"d":{"x":2},"value":1}{"d":{"x":1},"d":{"x":2}}"#;
+    for projection in [Projection::All, Projection::Named(vec!["value".into()])] {
+        let mut options = options(projection);
+        options.time_fields = vec!["d.ts".into()];
+        let read = read_with(options, bytes, &[]);
+        assert_eq!((read.tally.kept, read.tally.before), (2, 0));
+        let overruled = &read.chunks[0].duplicate_keys;
+        assert_eq!(overruled.iter().map(|(_, count)| count).sum::<u64>(), 2);
+    }
+}
+
+#[test]
+fn declared_json_is_one_column_and_its_members_are_none() {
+    let mut options = options(Projection::All);
+    options.pins.insert("d".into(), ColumnType::Json);
+    let read = read_with(options.clone(), br#"{"d":{"u1":1}}{"d":{"u2":[1]}}{"d":null}"#, &[]);
+    let columns = &read.chunks[0].frame.columns;
+    assert_eq!(columns.len(), 1);
+    assert_eq!(cell(&columns[0], 1, ColumnType::Json).as_deref(), Some(r#"{"u2":[1]}"#));
+    let mut schema = Schema::default();
+    read.chunks[0].frame.seen.iter().for_each(|(path, kinds)| schema.see(path, *kinds));
+    let specs = schema.columns(&options.pins);
+    assert_eq!((specs.len(), specs[0].column_type), (1, ColumnType::Json));
+}
+
+#[test]
+fn space_without_end_is_no_work_without_end() {
+    let spaces = b" ".repeat(3 << 20);
+    let bytes =
+        [&b"["[..], &spaces, br#"{"a":1}"#, &spaces, b"]", br#"{"a":x}"#, &spaces, br#"{"a":2}"#]
+            .concat();
+    let cuts: Vec<usize> = (1..300).map(|cut| cut * 30_000).collect();
+    let (whole, cut) = (read_all(&bytes), read_with(options(Projection::All), &bytes, &cuts));
+    assert_eq!(whole.tally, cut.tally);
+    let empty_records = [&b"x"[..], &b"{}".repeat(300_000)].concat();
+    assert_eq!(read_all(&empty_records).tally.kept, 0);
+}
+
 /// A JSON document as a producer might write it: with spaces, escapes, odd numbers.
 fn json_value() -> impl Strategy<Value = String> {
     let scalar = prop_oneof![
