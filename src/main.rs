@@ -52,7 +52,10 @@ fn print_policy(config: &PolicyConfig) -> Result<ExitCode, Error> {
         );
         return Ok(ExitCode::Complete);
     };
-    eprintln!("note: where a bucket is encrypted with a KMS key, reading needs kms:Decrypt on it");
+    eprintln!(
+        "note: where a bucket is encrypted with a KMS key, reading needs kms:Decrypt on it, and \
+         publishing kms:GenerateDataKey too"
+    );
     to_stdout(format!("{policy}\n").as_bytes())
 }
 

@@ -29,7 +29,7 @@ use crate::chart::{self, ChartError, ChartSpec};
 use crate::layout;
 use crate::progress::{Phase, Progress};
 use crate::publish::{
-    Item, Manifest, OutFolder, PublishError, QuarantineRow, RunNote, Stage, State, Step, Target,
+    Item, Manifest, Out, PublishError, QuarantineRow, RunNote, Stage, State, Step, Target,
     quarantine_table, write_table,
 };
 use crate::store::{Store, StoreError};
@@ -88,12 +88,13 @@ pub struct Details {
 /// Reads a window's objects and publishes it.
 ///
 /// # Errors
-/// Nothing is published then, and what was published before is as it was.
+/// Nothing is published then, and what was published before is as it was; but for a bucket, whose
+/// day may then be unpublished ([`PublishError::HalfPut`]).
 pub fn fetch(
     spec: &JobSpec,
     source: &str,
     store: &Store,
-    out: &OutFolder,
+    out: &Out<'_>,
     progress: &Progress,
     interrupted: &AtomicBool,
 ) -> Result<Outcome, JobError> {
@@ -171,7 +172,7 @@ fn read_window(
 /// Why this result must not be published, if so: objects or prefixes failed, and a day is there.
 fn withheld(
     spec: &JobSpec,
-    out: &OutFolder,
+    out: &Out<'_>,
     target: &Target,
     manifest: &Manifest,
 ) -> Result<Option<String>, JobError> {
