@@ -22,10 +22,10 @@ use std::path::PathBuf;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
+pub use crate::store::SourceUrl;
 pub use day::{Selection, Span};
 pub use layers::OptionInForce;
 pub use origin::Origin;
-pub use crate::store::SourceUrl;
 pub use show::Shown;
 pub use value::PictureSize;
 
@@ -302,17 +302,12 @@ mod tests {
         let command = Cli::command();
         let names = |command: &clap::Command| -> BTreeSet<String> {
             let args = command.get_arguments().map(|arg| arg.get_id().to_string());
-            args.filter(|name| !TYPED_ONLY.contains(&name.as_str()))
-                .collect()
+            args.filter(|name| !TYPED_ONLY.contains(&name.as_str())).collect()
         };
         let config = names(command.find_subcommand("config").unwrap());
         for subcommand in command.get_subcommands() {
             let missing: Vec<_> = names(subcommand).difference(&config).cloned().collect();
-            assert!(
-                missing.is_empty(),
-                "{} has {missing:?}",
-                subcommand.get_name()
-            );
+            assert!(missing.is_empty(), "{} has {missing:?}", subcommand.get_name());
         }
     }
 
@@ -347,11 +342,7 @@ mod tests {
         assert_eq!(config.aggregate.every, TimeDelta::hours(1));
         assert_eq!(config.aggregate.max_groups.get(), 100_000);
         assert_eq!(config.aggregate.metrics, None);
-        let all = Exports {
-            records: true,
-            aggregates: true,
-            chart: true,
-        };
+        let all = Exports { records: true, aggregates: true, chart: true };
         assert_eq!(config.export, all);
         assert_eq!(config.out, SourceUrl::Folder(PathBuf::from("out")));
     }
@@ -362,12 +353,7 @@ mod tests {
         assert_eq!(config.aggregate.by, ["type", "os"]);
         assert!(config.export.chart && !config.export.records);
         let config = fetch("--day 2022-04-18 --tz UTC --type a=int,b=text --type c=list<int>");
-        let typed: Vec<_> = config
-            .input
-            .types
-            .iter()
-            .map(|(n, t)| format!("{n}:{t}"))
-            .collect();
+        let typed: Vec<_> = config.input.types.iter().map(|(n, t)| format!("{n}:{t}")).collect();
         assert_eq!(typed, ["a:int", "b:text", "c:list<int>"]);
     }
 
@@ -388,25 +374,17 @@ mod tests {
         let around = surroundings(folder.path());
         std::fs::write(folder.path().join("raw/a.gz"), "").unwrap();
         let place = |line: &str| match request(&around, &format!("rawcat cat {line}")) {
-            Ok(Request::Cat(CatConfig {
-                what: CatWhat::Key(key),
-                input,
-                ..
-            })) => (input.source.to_string(), key),
+            Ok(Request::Cat(CatConfig { what: CatWhat::Key(key), input, .. })) => {
+                (input.source.to_string(), key)
+            }
             other => panic!("{line}: {other:?}"),
         };
         let place_of = |source: &str, key: &str| (source.to_string(), key.to_string());
-        assert_eq!(
-            place("--source raw 2022/04/17/15/"),
-            place_of("raw", "2022/04/17/15/")
-        );
+        assert_eq!(place("--source raw 2022/04/17/15/"), place_of("raw", "2022/04/17/15/"));
         assert_eq!(place("--source raw ./raw/a.gz"), place_of("./raw", "a.gz"));
         assert_eq!(place("raw/a.gz"), place_of("raw", "a.gz"));
         assert_eq!(place("raw"), place_of("raw", ""));
-        assert_eq!(
-            place("s3://bucket/raw/2022/"),
-            place_of("s3://bucket/raw/2022/", "")
-        );
+        assert_eq!(place("s3://bucket/raw/2022/"), place_of("s3://bucket/raw/2022/", ""));
         assert_eq!(
             place("--source raw s3://bucket/raw/a.gz"),
             place_of("s3://bucket/raw/", "a.gz")

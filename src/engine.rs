@@ -20,6 +20,9 @@ const ITEMS_AHEAD_PER_JOB: usize = 4;
 /// A piece of work that the sink queued.
 pub type Task<'a, E> = Box<dyn FnOnce() -> Result<(), E> + Send + 'a>;
 
+/// Takes the results: (engine, item, result).
+pub type Sink<'s, 'a, T, E> = dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync + 's;
+
 /// Where items, results and tasks meet.
 pub struct Engine<'a, T, E> {
     state: Mutex<State<'a, T, E>>,
@@ -51,7 +54,7 @@ struct Results<T> {
 pub struct Emitter<'e, 'a, T, E> {
     engine: &'e Engine<'a, T, E>,
     item: Cell<Option<usize>>,
-    sink: &'e (dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
+    sink: &'e Sink<'e, 'a, T, E>,
 }
 
 /// The run was stopped: by a failure elsewhere or by the user. Work in progress just returns.
@@ -86,7 +89,7 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
         &self,
         workers: &mut [W],
         work: &(impl Fn(&mut W, &Emitter<'_, 'a, T, E>) -> Result<(), E> + Sync),
-        sink: &(dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
+        sink: &Sink<'_, 'a, T, E>,
     ) -> Result<(), E> {
         if let [worker] = workers {
             self.work_loop(worker, work, sink);
@@ -111,16 +114,14 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<'a, T, E>> {
-        self.state
-            .lock()
-            .expect("no thread panics while it holds the engine's state")
+        self.state.lock().expect("no thread panics while it holds the engine's state")
     }
 
     fn work_loop<W>(
         &self,
         worker: &mut W,
         work: &(impl Fn(&mut W, &Emitter<'_, 'a, T, E>) -> Result<(), E> + Sync),
-        sink: &(dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
+        sink: &Sink<'_, 'a, T, E>,
     ) {
         // A thread that panics must not leave the others waiting for it.
         let _stop_on_panic = StopOnPanic(self);
@@ -139,20 +140,13 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
                 state.begun += 1;
                 state.busy += 1;
                 drop(state);
-                let emitter = Emitter {
-                    engine: self,
-                    item: Cell::new(None),
-                    sink,
-                };
+                let emitter = Emitter { engine: self, item: Cell::new(None), sink };
                 let outcome = work(worker, &emitter).and_then(|()| emitter.complete());
                 state = self.settle(outcome);
             } else if state.head == self.items && state.busy == 0 {
                 break;
             } else {
-                state = self
-                    .changed
-                    .wait(state)
-                    .expect("no thread panics with the lock held");
+                state = self.changed.wait(state).expect("no thread panics with the lock held");
             }
         }
         drop(state);
@@ -171,10 +165,7 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
     }
 
     /// Hands on every result whose turn it is, unless another thread is at it.
-    fn drain(
-        &self,
-        sink: &(dyn Fn(&Engine<'a, T, E>, usize, T) -> Result<(), E> + Sync),
-    ) -> Result<(), E> {
+    fn drain(&self, sink: &Sink<'_, 'a, T, E>) -> Result<(), E> {
         let mut state = self.lock();
         if state.draining {
             return Ok(());
@@ -207,15 +198,9 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
 impl<T: Send, E: Send> Emitter<'_, '_, T, E> {
     /// Says which item is worked on. Each item is claimed once, before its first result.
     pub fn claim(&self, item: usize) {
-        let results = Results {
-            queue: VecDeque::new(),
-            complete: false,
-        };
+        let results = Results { queue: VecDeque::new(), complete: false };
         let earlier = self.engine.lock().results.insert(item, results);
-        debug_assert!(
-            earlier.is_none() && self.item.get().is_none(),
-            "an item is claimed once"
-        );
+        debug_assert!(earlier.is_none() && self.item.get().is_none(), "an item is claimed once");
         self.item.set(Some(item));
     }
 
@@ -237,24 +222,15 @@ impl<T: Send, E: Send> Emitter<'_, '_, T, E> {
             if state.stopped || self.engine.interrupted.load(Ordering::Relaxed) {
                 return Ok(Err(Stopped));
             }
-            let item = self
-                .item
-                .get()
-                .expect("an item is claimed before its first result");
+            let item = self.item.get().expect("an item is claimed before its first result");
             let at_head = state.head == item;
-            let results = state
-                .results
-                .get_mut(&item)
-                .expect("an item has its place until complete");
+            let results =
+                state.results.get_mut(&item).expect("an item has its place until complete");
             if at_head || results.queue.is_empty() {
                 results.queue.push_back(result);
                 break;
             }
-            state = self
-                .engine
-                .changed
-                .wait(state)
-                .expect("no thread panics with the lock held");
+            state = self.engine.changed.wait(state).expect("no thread panics with the lock held");
         }
         drop(state);
         self.engine.drain(self.sink).map(Ok)
@@ -297,7 +273,7 @@ mod tests {
                     let item = next.fetch_add(1, Ordering::Relaxed);
                     emitter.claim(item);
                     for result in 0..results_per_item {
-                        if (item * 7 + result) % 5 == 0 {
+                        if (item * 7 + result).is_multiple_of(5) {
                             std::thread::yield_now();
                         }
                         emitter.emit(result)?.expect("nothing stops this run");
@@ -316,9 +292,8 @@ mod tests {
     #[test]
     fn results_come_in_the_order_of_the_items_for_any_number_of_threads() {
         for (jobs, results) in [(1, 1), (1, 3), (2, 1), (3, 4), (8, 2)] {
-            let expected: Vec<_> = (0..200)
-                .flat_map(|item| (0..results).map(move |result| (item, result)))
-                .collect();
+            let expected: Vec<_> =
+                (0..200).flat_map(|item| (0..results).map(move |result| (item, result))).collect();
             assert_eq!(run(200, jobs, results), expected, "{jobs} jobs");
         }
     }

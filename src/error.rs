@@ -38,16 +38,10 @@ impl From<ExitCode> for std::process::ExitCode {
 pub enum Error {
     /// Exit code 2. The message names the flag, the variable or the line of the file.
     #[error("{message}")]
-    Usage {
-        message: String,
-        hint: Option<String>,
-    },
+    Usage { message: String, hint: Option<String> },
     /// Exit code 1. The causes of `source` are printed below it, one a line.
     #[error("{source}")]
-    Failed {
-        source: Box<dyn StdError + Send + Sync>,
-        hint: Option<String>,
-    },
+    Failed { source: Box<dyn StdError + Send + Sync>, hint: Option<String> },
     /// Exit code 130.
     #[error("interrupted; nothing is half-published, and the same command starts again")]
     Interrupted,
@@ -58,17 +52,11 @@ pub enum Error {
 
 impl Error {
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Error {
-        Error::Usage {
-            message: message.into(),
-            hint: Some(hint.into()),
-        }
+        Error::Usage { message: message.into(), hint: Some(hint.into()) }
     }
 
     pub fn failed(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
-        Error::Failed {
-            source: source.into(),
-            hint: None,
-        }
+        Error::Failed { source: source.into(), hint: None }
     }
 
     /// A failed write to stdout: a broken pipe ends quietly, anything else is a failure.
@@ -76,18 +64,12 @@ impl Error {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Error::BrokenPipe;
         }
-        Error::failed(Context {
-            message: "can't write to stdout".to_string(),
-            source: error,
-        })
+        Error::failed(Context { message: "can't write to stdout".to_string(), source: error })
     }
 
     /// An I/O error together with what was being done, as `can't read rawcat.toml`.
     pub fn io(doing: impl Into<String>, source: io::Error) -> Error {
-        Error::failed(Context {
-            message: doing.into(),
-            source,
-        })
+        Error::failed(Context { message: doing.into(), source })
     }
 
     pub fn exit_code(&self) -> ExitCode {
@@ -221,10 +203,7 @@ mod tests {
 
     #[test]
     fn control_characters_never_reach_the_terminal() {
-        assert_eq!(
-            printable("a\x1b[31mb\u{9b}c\u{202e}\n"),
-            "a\\u{1b}[31mb\\u{9b}c\\u{202e}\\n"
-        );
+        assert_eq!(printable("a\x1b[31mb\u{9b}c\u{202e}\n"), "a\\u{1b}[31mb\\u{9b}c\\u{202e}\\n");
         assert!(matches!(printable("서울 2022/04/18"), Cow::Borrowed(_)));
     }
 
@@ -249,10 +228,7 @@ mod tests {
 
     #[test]
     fn urls_lose_their_password() {
-        assert_eq!(
-            redacted("http://key:s@cret@host/x@y"),
-            "http://***@host/x@y"
-        );
+        assert_eq!(redacted("http://key:s@cret@host/x@y"), "http://***@host/x@y");
         assert_eq!(redacted("s3://bucket/a@b"), "s3://bucket/a@b");
         assert_eq!(redacted("sample_data/rawdata/"), "sample_data/rawdata/");
     }

@@ -118,12 +118,7 @@ impl Progress {
                 on_terminal,
                 done_objects: AtomicU64::new(0),
                 done_bytes: AtomicU64::new(0),
-                state: Mutex::new(State {
-                    started: now,
-                    phase: None,
-                    bar: None,
-                    last_line: now,
-                }),
+                state: Mutex::new(State { started: now, phase: None, bar: None, last_line: now }),
                 ticker: Mutex::new(None),
             }),
         }
@@ -135,12 +130,7 @@ impl Progress {
         if board.mode == Mode::Quiet {
             return;
         }
-        let running = Running {
-            phase,
-            since: Instant::now(),
-            total_objects,
-            total_bytes,
-        };
+        let running = Running { phase, since: Instant::now(), total_objects, total_bytes };
         let mut state = board.state();
         board.done_objects.store(0, Ordering::Relaxed);
         board.done_bytes.store(0, Ordering::Relaxed);
@@ -154,9 +144,7 @@ impl Progress {
 
     /// Counts what was done since the last call. Two relaxed additions: for worker threads.
     pub fn advance(&self, objects: u64, bytes: u64) {
-        self.board
-            .done_objects
-            .fetch_add(objects, Ordering::Relaxed);
+        self.board.done_objects.fetch_add(objects, Ordering::Relaxed);
         self.board.done_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -188,9 +176,7 @@ impl Progress {
 impl Board {
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves nothing here that could be wrong to show.
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn say(&self, state: &State, line: &str) {
@@ -202,10 +188,7 @@ impl Board {
     }
 
     fn start_ticker(&self, board: &Arc<Board>) {
-        let mut ticker = self
-            .ticker
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut ticker = self.ticker.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if ticker.is_some() {
             return;
         }
@@ -220,10 +203,7 @@ impl Board {
             }
         };
         // Without the thread a run is as right as with it, and only less talkative.
-        if let Ok(thread) = std::thread::Builder::new()
-            .name("progress".into())
-            .spawn(tick)
-        {
+        if let Ok(thread) = std::thread::Builder::new().name("progress".into()).spawn(tick) {
             *ticker = Some((stop, thread));
         }
     }
@@ -255,11 +235,7 @@ impl Board {
     }
 
     fn finish(&self) {
-        let ticker = self
-            .ticker
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .take();
+        let ticker = self.ticker.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         if let Some((stop, thread)) = ticker {
             drop(stop);
             // The ticker itself may hold the last handle; it can't wait for its own end.
@@ -295,19 +271,10 @@ fn to_stderr(line: &str) {
 }
 
 fn begin_line(running: &Running) -> String {
-    let Running {
-        phase,
-        total_objects,
-        total_bytes,
-        ..
-    } = *running;
+    let Running { phase, total_objects, total_bytes, .. } = *running;
     let mut line = phase.name().to_string();
     if total_objects > 0 {
-        line.push_str(&format!(
-            " {} {}",
-            count_text(total_objects),
-            phase.things()
-        ));
+        line.push_str(&format!(" {} {}", count_text(total_objects), phase.things()));
     }
     if total_bytes > 0 {
         line.push_str(&format!(", {}", bytes_text(total_bytes)));
@@ -330,10 +297,7 @@ fn counts(running: &Running, objects: u64, bytes: u64) -> String {
     }
     let seconds = running.since.elapsed().as_secs_f64();
     if bytes > 0 && seconds >= 1.0 {
-        line.push_str(&format!(
-            ", {}/s",
-            bytes_text((bytes as f64 / seconds) as u64)
-        ));
+        line.push_str(&format!(", {}/s", bytes_text((bytes as f64 / seconds) as u64)));
     }
     line
 }
@@ -344,12 +308,7 @@ mod tests {
 
     fn reading() -> Running {
         let since = Instant::now();
-        Running {
-            phase: Phase::Reading,
-            since,
-            total_objects: 1_560,
-            total_bytes: 750_000_000,
-        }
+        Running { phase: Phase::Reading, since, total_objects: 1_560, total_bytes: 750_000_000 }
     }
 
     #[test]
@@ -361,12 +320,8 @@ mod tests {
 
     #[test]
     fn a_listing_counts_without_a_total() {
-        let running = Running {
-            phase: Phase::Listing,
-            total_objects: 0,
-            total_bytes: 0,
-            ..reading()
-        };
+        let running =
+            Running { phase: Phase::Listing, total_objects: 0, total_bytes: 0, ..reading() };
         assert_eq!(counts(&running, 12_000, 0), "12,000 objects");
     }
 

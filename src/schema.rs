@@ -33,10 +33,7 @@ impl Path {
 
     /// The keys from the root, unescaped.
     pub fn keys(&self) -> impl Iterator<Item = String> + '_ {
-        self.0
-            .split('/')
-            .skip(1)
-            .map(|key| key.replace("~1", "/").replace("~0", "~"))
+        self.0.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~"))
     }
 
     /// The flattened name, `device_os` for `/device/os`; clashes are settled by [`Schema::columns`].
@@ -156,11 +153,7 @@ impl Kinds {
             return T::Json;
         }
         if self.contains(Kinds::LIST) {
-            return if self.within(Kinds::ANY_LIST) {
-                self.list_type()
-            } else {
-                T::Json
-            };
+            return if self.within(Kinds::ANY_LIST) { self.list_type() } else { T::Json };
         }
         if self == Kinds::BOOL {
             T::Bool
@@ -257,9 +250,7 @@ impl std::str::FromStr for ColumnType {
             ColumnType::List(Scalar::Float),
             ColumnType::List(Scalar::Text),
         ];
-        ALL.into_iter()
-            .find(|kind| kind.to_string() == text)
-            .ok_or(())
+        ALL.into_iter().find(|kind| kind.to_string() == text).ok_or(())
     }
 }
 
@@ -267,13 +258,8 @@ impl std::str::FromStr for ColumnType {
 pub type Pins = BTreeMap<String, ColumnType>;
 
 /// Names that rawcat's own columns have, and the Hive partition.
-pub const RESERVED_NAMES: [&str; 5] = [
-    "ts_utc",
-    "ts_local",
-    "local_date",
-    "object_key",
-    "byte_offset",
-];
+pub const RESERVED_NAMES: [&str; 5] =
+    ["ts_utc", "ts_local", "local_date", "object_key", "byte_offset"];
 
 /// A column as it is published.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -322,11 +308,8 @@ impl Schema {
     /// An object becomes its children's columns, unless something else was seen at its path
     /// (then the whole is one JSON column) or no child ever was (`{}`).
     pub fn columns(&self, pins: &Pins) -> Vec<ColumnSpec> {
-        let parents: HashSet<Path> = self
-            .paths
-            .iter()
-            .filter_map(|(path, _)| path.parent())
-            .collect();
+        let parents: HashSet<Path> =
+            self.paths.iter().filter_map(|(path, _)| path.parent()).collect();
         let mut columns: Vec<ColumnSpec> = Vec::with_capacity(self.paths.len());
         for (path, kinds) in &self.paths {
             let flattened = *kinds == Kinds::OBJECT && parents.contains(path);
@@ -349,10 +332,7 @@ impl Schema {
     pub fn has_json_ancestor(&self, path: &Path) -> bool {
         let mut ancestor = path.parent();
         while let Some(path) = ancestor {
-            if self
-                .kinds(&path)
-                .is_some_and(|kinds| kinds != Kinds::OBJECT)
-            {
+            if self.kinds(&path).is_some_and(|kinds| kinds != Kinds::OBJECT) {
                 return true;
             }
             ancestor = path.parent();
@@ -366,10 +346,8 @@ impl Schema {
 fn name_columns(columns: &mut [ColumnSpec]) {
     let mut order: Vec<usize> = (0..columns.len()).collect();
     order.sort_by(|&a, &b| columns[a].path.cmp(&columns[b].path));
-    let wanted: HashSet<String> = columns
-        .iter()
-        .map(|column| column.path.flat_name().to_lowercase())
-        .collect();
+    let wanted: HashSet<String> =
+        columns.iter().map(|column| column.path.flat_name().to_lowercase()).collect();
     let mut taken: HashSet<String> = RESERVED_NAMES.iter().map(|name| name.to_string()).collect();
     for at in order {
         let flat = match columns[at].path.flat_name() {

@@ -51,21 +51,13 @@ impl Clock {
             if after != offset {
                 let jump = first_with_other_offset(tz, at, next, offset);
                 if jump < end_us {
-                    stretches.push(Stretch {
-                        start_us: from,
-                        end_us: jump,
-                        offset_us: offset,
-                    });
+                    stretches.push(Stretch { start_us: from, end_us: jump, offset_us: offset });
                     (from, offset) = (jump, offset_us(tz, jump));
                 }
             }
             at = next;
         }
-        stretches.push(Stretch {
-            start_us: from,
-            end_us,
-            offset_us: offset,
-        });
+        stretches.push(Stretch { start_us: from, end_us, offset_us: offset });
         Clock { stretches }
     }
 
@@ -90,9 +82,7 @@ impl Clock {
 
 fn offset_us(tz: Tz, at_us: i64) -> i64 {
     let seconds = at_us.div_euclid(SECOND_US);
-    let utc = DateTime::from_timestamp(seconds, 0)
-        .unwrap_or_default()
-        .naive_utc();
+    let utc = DateTime::from_timestamp(seconds, 0).unwrap_or_default().naive_utc();
     i64::from(tz.offset_from_utc_datetime(&utc).fix().local_minus_utc()) * SECOND_US
 }
 
@@ -101,11 +91,7 @@ fn first_with_other_offset(tz: Tz, low: i64, high: i64, offset: i64) -> i64 {
     let (mut low, mut high) = (low.div_euclid(SECOND_US), high.div_euclid(SECOND_US));
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        if offset_us(tz, middle * SECOND_US) == offset {
-            low = middle
-        } else {
-            high = middle
-        }
+        if offset_us(tz, middle * SECOND_US) == offset { low = middle } else { high = middle }
     }
     high * SECOND_US
 }
@@ -144,9 +130,7 @@ mod tests {
     use super::*;
 
     fn us(text: &str) -> i64 {
-        text.parse::<DateTime<chrono::Utc>>()
-            .unwrap()
-            .timestamp_micros()
+        text.parse::<DateTime<chrono::Utc>>().unwrap().timestamp_micros()
     }
 
     #[test]

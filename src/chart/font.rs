@@ -91,18 +91,12 @@ impl Font {
 
     /// The glyph of a character, or of the square that stands for an unknown one.
     pub fn glyph(&self, character: char) -> Glyph {
-        self.lookup(character)
-            .or_else(|| self.lookup(UNKNOWN))
-            .unwrap_or(Glyph(0))
+        self.lookup(character).or_else(|| self.lookup(UNKNOWN)).unwrap_or(Glyph(0))
     }
 
     /// The character itself, or the square where the font has not got it.
     pub fn known(&self, character: char) -> char {
-        if self.lookup(character).is_some() {
-            character
-        } else {
-            UNKNOWN
-        }
+        if self.lookup(character).is_some() { character } else { UNKNOWN }
     }
 
     /// Binary search among the groups (first, last, glyph of the first).
@@ -133,18 +127,13 @@ impl Font {
 
     /// Width of a line of text, in the unit of `size` (the height of the em square).
     pub fn width(&self, text: &str, size: f64) -> f64 {
-        let units: u64 = text
-            .chars()
-            .map(|c| u64::from(self.advance(self.glyph(c))))
-            .sum();
+        let units: u64 = text.chars().map(|c| u64::from(self.advance(self.glyph(c)))).sum();
         units as f64 * size / self.units_per_em()
     }
 
     /// The leftmost x of the glyph, font units; 0 for a blank.
     pub fn left(&self, glyph: Glyph) -> i16 {
-        self.record(glyph)
-            .and_then(|at| i16_at(self.data, at + 2))
-            .unwrap_or(0)
+        self.record(glyph).and_then(|at| i16_at(self.data, at + 2)).unwrap_or(0)
     }
 
     /// The closed contours of a glyph; none for a blank.
@@ -294,9 +283,7 @@ impl Font {
 /// Where a table begins.
 fn table(data: &[u8], tag: &[u8; 4]) -> Option<usize> {
     let count = usize::from(u16_at(data, 4)?);
-    let row = (0..count)
-        .map(|i| 12 + i * 16)
-        .find(|&row| data.get(row..row + 4) == Some(tag))?;
+    let row = (0..count).map(|i| 12 + i * 16).find(|&row| data.get(row..row + 4) == Some(tag))?;
     Some(u32_at(data, row + 8)? as usize)
 }
 
@@ -324,10 +311,7 @@ mod tests {
         for code in 0xAC00..=0xD7A3 {
             let character = char::from_u32(code).unwrap();
             assert_eq!(font.known(character), character, "{character}");
-            assert!(
-                !font.outline(font.glyph(character)).is_empty(),
-                "{character}"
-            );
+            assert!(!font.outline(font.glyph(character)).is_empty(), "{character}");
         }
     }
 
@@ -338,10 +322,7 @@ mod tests {
             for contour in font.outline(Glyph(glyph)) {
                 assert!(!contour.is_empty());
                 for point in contour {
-                    assert!(
-                        point.x.abs() < 4096 && point.y.abs() < 4096,
-                        "{glyph}: {point:?}"
-                    );
+                    assert!(point.x.abs() < 4096 && point.y.abs() < 4096, "{glyph}: {point:?}");
                 }
             }
         }
@@ -375,10 +356,7 @@ mod tests {
     #[test]
     fn digits_are_of_one_width() {
         let font = font();
-        let widths: Vec<_> = "0123456789"
-            .chars()
-            .map(|c| font.advance(font.glyph(c)))
-            .collect();
+        let widths: Vec<_> = "0123456789".chars().map(|c| font.advance(font.glyph(c))).collect();
         assert!(widths.windows(2).all(|w| w[0] == w[1]), "{widths:?}");
     }
 

@@ -16,19 +16,10 @@ pub fn draw_header(scene: &mut Scene, spec: &ChartSpec, series: &Series, width: 
     let size = f64::from(TEXT_PX);
     scene.title = title(spec, series);
     let text = fit(&drawable(&scene.title), f64::from(TITLE_PX), width);
-    scene.label(
-        &text,
-        (MARGIN_PX, 38.0, Align::Left),
-        TITLE_PX,
-        palette::TITLE,
-    );
+    scene.label(&text, (MARGIN_PX, 38.0, Align::Left), TITLE_PX, palette::TITLE);
 
     let is_final = spec.verdict == "final";
-    let rgb = if is_final {
-        palette::FINAL
-    } else {
-        palette::PROVISIONAL
-    };
+    let rgb = if is_final { palette::FINAL } else { palette::PROVISIONAL };
     let verdict = wrap(&drawable(&spec.verdict), size, width - 16.0, 2);
     let mut baseline = 62.0;
     let (left, top) = (MARGIN_PX, baseline - 9.0);
@@ -41,11 +32,7 @@ pub fn draw_header(scene: &mut Scene, spec: &ChartSpec, series: &Series, width: 
     }
     let window = drawable(&format!("{} UTC", window_text(spec)));
     let source = drawable(&spec.source);
-    let wanted = if source.is_empty() {
-        window.clone()
-    } else {
-        format!("{window} · {source}")
-    };
+    let wanted = if source.is_empty() { window.clone() } else { format!("{window} · {source}") };
     let mut x = MARGIN_PX + 16.0 + used + 18.0;
     if verdict.len() > 1 || x + font().width(&wanted, size) > MARGIN_PX + width {
         baseline += LINE_PX;
@@ -73,36 +60,19 @@ pub fn title(spec: &ChartSpec, series: &Series) -> String {
 
 /// Both ends of the window, UTC; seconds only where there are any.
 fn window_text(spec: &ChartSpec) -> String {
-    let end = |us: i64| {
-        format!(
-            "{} {}",
-            clock::formatted(us, "%Y-%m-%d"),
-            clock::time_of_day(us)
-        )
-    };
+    let end = |us: i64| format!("{} {}", clock::formatted(us, "%Y-%m-%d"), clock::time_of_day(us));
     format!("{} – {}", end(spec.start_us), end(spec.end_us))
 }
 
 /// The picture in words, for those who cannot see it.
 pub fn describe(scene: &mut Scene, spec: &ChartSpec, series: &Series, clock: &Clock) {
-    let mut text = format!(
-        "{}. {} UTC. {}.",
-        scene.title,
-        window_text(spec),
-        spec.verdict
-    );
+    let mut text = format!("{}. {} UTC. {}.", scene.title, window_text(spec), spec.verdict);
     let totals = series.totals();
-    let busiest = totals
-        .iter()
-        .enumerate()
-        .rev()
-        .max_by_key(|(_, total)| **total);
+    let busiest = totals.iter().enumerate().rev().max_by_key(|(_, total)| **total);
     if let Some((step, total)) = busiest.filter(|(_, total)| **total > 0) {
         let at = clock.local_us(series.steps[step].start_us);
         let (at, total) = (clock::formatted(at, "%Y-%m-%d %H:%M"), grouped(*total));
-        text.push_str(&format!(
-            " Most records in one step: {total}, from {at} on."
-        ));
+        text.push_str(&format!(" Most records in one step: {total}, from {at} on."));
     }
     let groups: Vec<String> = series
         .groups
@@ -111,11 +81,7 @@ pub fn describe(scene: &mut Scene, spec: &ChartSpec, series: &Series, clock: &Cl
         .map(|g| format!("{} {}", g.name, grouped(g.total)))
         .collect();
     if !groups.is_empty() {
-        text.push_str(&format!(
-            " By {}: {}.",
-            spec.by.join(", "),
-            groups.join(", ")
-        ));
+        text.push_str(&format!(" By {}: {}.", spec.by.join(", "), groups.join(", ")));
     }
     scene.description = text;
 }

@@ -36,10 +36,7 @@ struct Placed<'a> {
 /// Lays out the whole picture.
 pub fn compose(spec: &ChartSpec, series: &Series, clock: &Clock) -> Result<Scene, ChartError> {
     let width = f64::from(spec.width_px) - 2.0 * MARGIN_PX;
-    let mut scene = Scene {
-        width_px: spec.width_px,
-        ..Scene::default()
-    };
+    let mut scene = Scene { width_px: spec.width_px, ..Scene::default() };
     let header = draw_header(&mut scene, spec, series, width);
     let shades = shades(spec);
 
@@ -96,12 +93,7 @@ fn place<'a>(
         Panel::Records => RECORDS_PX,
         Panel::Metric(_) => METRIC_PX,
     };
-    Placed {
-        panel,
-        title,
-        legend,
-        height,
-    }
+    Placed { panel, title, legend, height }
 }
 
 impl Placed<'_> {
@@ -114,8 +106,7 @@ impl Placed<'_> {
         let title = fit(&drawable(&self.title), f64::from(HEAD_PX), width);
         let at = (MARGIN_PX, baseline, Align::Left);
         scene.label(&title, at, HEAD_PX, palette::TITLE);
-        self.legend
-            .draw(scene, MARGIN_PX, MARGIN_PX + width, baseline);
+        self.legend.draw(scene, MARGIN_PX, MARGIN_PX + width, baseline);
     }
 }
 
@@ -126,17 +117,10 @@ fn set_heights(panels: &mut [Placed], spec: &ChartSpec, fixed: f64) -> Result<()
     };
     let usual: f64 = panels.iter().map(|p| p.height).sum();
     let stretch = (f64::from(px) - fixed) / usual;
-    let smallest = panels
-        .iter()
-        .map(|p| p.height)
-        .fold(f64::INFINITY, f64::min);
+    let smallest = panels.iter().map(|p| p.height).fold(f64::INFINITY, f64::min);
     if smallest * stretch < LEAST_PX {
         let least = (fixed + usual * LEAST_PX / smallest).ceil() as u32;
-        return Err(ChartError::TooLow {
-            panels: panels.len(),
-            px,
-            least,
-        });
+        return Err(ChartError::TooLow { panels: panels.len(), px, least });
     }
     for panel in panels {
         panel.height = (panel.height * stretch).floor();
@@ -161,13 +145,7 @@ fn draw_behind(
 ) {
     for &(from, to) in shades {
         let (x0, x1) = (plot.x(from).round(), plot.x(to).round());
-        scene.rect(
-            x0,
-            plot.top,
-            x1.max(x0 + 1.0),
-            plot.bottom,
-            palette::SHADE.solid(),
-        );
+        scene.rect(x0, plot.top, x1.max(x0 + 1.0), plot.bottom, palette::SHADE.solid());
     }
     // Where there is no data, a message stands in its place, and no line goes through it.
     let has_data = axis.ticks.len() > 1;
@@ -187,23 +165,11 @@ fn draw_behind(
 fn draw_over(scene: &mut Scene, plot: &Plot, axis: &ValueAxis, time: &TimeAxis) {
     let has_zero = (axis.low..=axis.high).contains(&0.0);
     let zero = plot.y(axis, if has_zero { 0.0 } else { axis.low }).round();
-    scene.rect(
-        plot.left,
-        zero,
-        plot.right,
-        zero + 1.0,
-        palette::AXIS.solid(),
-    );
+    scene.rect(plot.left, zero, plot.right, zero + 1.0, palette::AXIS.solid());
     for jump in &time.jumps {
         let x = plot.x(jump.at_us).round();
         // A pale seam, so that the dashes stand out from the data too.
-        scene.rect(
-            x - 1.0,
-            plot.top,
-            x + 2.0,
-            plot.bottom,
-            palette::BACKGROUND.thin(0.7),
-        );
+        scene.rect(x - 1.0, plot.top, x + 2.0, plot.bottom, palette::BACKGROUND.thin(0.7));
         let mut y = plot.top;
         while y < plot.bottom {
             let paint = palette::JUMP.solid();
@@ -217,24 +183,12 @@ fn draw_over(scene: &mut Scene, plot: &Plot, axis: &ValueAxis, time: &TimeAxis) 
 fn draw_time(scene: &mut Scene, plot: &Plot, time: &TimeAxis) {
     for us in &time.minor_us {
         let x = plot.x(*us).round();
-        scene.rect(
-            x,
-            plot.bottom + 1.0,
-            x + 1.0,
-            plot.bottom + 4.0,
-            palette::AXIS.solid(),
-        );
+        scene.rect(x, plot.bottom + 1.0, x + 1.0, plot.bottom + 4.0, palette::AXIS.solid());
     }
     let mut taken: Vec<(f64, f64)> = Vec::new();
     for tick in &time.ticks {
         let x = plot.x(tick.at_us).round();
-        scene.rect(
-            x,
-            plot.bottom + 1.0,
-            x + 1.0,
-            plot.bottom + 7.0,
-            palette::AXIS.solid(),
-        );
+        scene.rect(x, plot.bottom + 1.0, x + 1.0, plot.bottom + 7.0, palette::AXIS.solid());
         let at = (x + 0.5, plot.bottom + 20.0, Align::Center);
         scene.label(&tick.label, at, TEXT_PX, palette::TEXT);
         if let Some(below) = &tick.below {
@@ -261,12 +215,7 @@ fn below_tick(
     let (from, to) = (center - half - 4.0, center + half + 4.0);
     if taken.iter().all(|&(a, b)| to <= a || from >= b) {
         taken.push((from, to));
-        scene.label(
-            text,
-            (center, plot.bottom + 35.0, Align::Center),
-            TEXT_PX,
-            rgb,
-        );
+        scene.label(text, (center, plot.bottom + 35.0, Align::Center), TEXT_PX, rgb);
     }
 }
 
@@ -279,12 +228,7 @@ struct Footer {
 
 impl Footer {
     fn of(spec: &ChartSpec, series: &Series, clock: &Clock, room: usize, width: f64) -> Footer {
-        let hidden: Vec<&str> = series
-            .metrics
-            .iter()
-            .skip(room)
-            .map(|m| m.name.as_str())
-            .collect();
+        let hidden: Vec<&str> = series.metrics.iter().skip(room).map(|m| m.name.as_str()).collect();
         let mut notes = Vec::new();
         if !hidden.is_empty() {
             let count = hidden.len();
@@ -293,10 +237,7 @@ impl Footer {
             notes.push(fit(&drawable(&text), f64::from(TEXT_PX), width));
         }
         let has_second_row = spec.date.is_none() || clock.jumps().next().is_some();
-        Footer {
-            has_second_row,
-            notes,
-        }
+        Footer { has_second_row, notes }
     }
 
     /// Baseline of the caption, from the bottom of the last plot.
@@ -310,12 +251,7 @@ impl Footer {
 
     fn draw(&self, scene: &mut Scene, plot: &Plot, caption: &str) {
         let y = plot.bottom + self.caption();
-        scene.label(
-            caption,
-            (plot.right, y, Align::Right),
-            TEXT_PX,
-            palette::MUTED,
-        );
+        scene.label(caption, (plot.right, y, Align::Right), TEXT_PX, palette::MUTED);
         for (i, note) in self.notes.iter().enumerate() {
             let y = y + (i + 1) as f64 * LINE_PX;
             scene.label(note, (MARGIN_PX, y, Align::Left), TEXT_PX, palette::MUTED);
@@ -354,27 +290,18 @@ mod tests {
 
     /// Rows that are the same on every run: groups of falling size, values around a base.
     fn rows(spec: &ChartSpec, names: &[&str], base: f64) -> Rows {
-        let mut rows = Rows {
-            groups: names.iter().map(|n| n.to_string()).collect(),
-            ..Rows::default()
-        };
+        let mut rows =
+            Rows { groups: names.iter().map(|n| n.to_string()).collect(), ..Rows::default() };
         rows.metrics = spec
             .metrics
             .iter()
-            .map(|name| MetricRows {
-                name: name.clone(),
-                ..MetricRows::default()
-            })
+            .map(|name| MetricRows { name: name.clone(), ..MetricRows::default() })
             .collect();
-        for (i, start) in (spec.start_us..spec.end_us)
-            .step_by(spec.every_us as usize)
-            .enumerate()
-        {
+        for (i, start) in (spec.start_us..spec.end_us).step_by(spec.every_us as usize).enumerate() {
             for group in 0..names.len() {
                 rows.bucket_us.push(start);
                 rows.group.push(group as u32);
-                rows.records
-                    .push(((i * 7 + 3) % 11 * 100 / (group + 1)) as u64);
+                rows.records.push(((i * 7 + 3) % 11 * 100 / (group + 1)) as u64);
                 for metric in &mut rows.metrics {
                     let mean = base * (1.0 + (i % 5) as f64 / 10.0 + group as f64 / 20.0);
                     metric.count.push(3);
@@ -401,23 +328,12 @@ mod tests {
     fn assert_legible(scene: &Scene, what: &str) {
         let of = |l: &Label| {
             let size = f64::from(l.size_px);
-            (
-                l.left,
-                l.right(),
-                l.baseline - size * 0.75,
-                l.baseline + size * 0.2,
-            )
+            (l.left, l.right(), l.baseline - size * 0.75, l.baseline + size * 0.2)
         };
         for (i, label) in scene.labels.iter().enumerate() {
             let (left, right, top, bottom) = of(label);
-            assert!(
-                left >= 0.0 && right <= f64::from(scene.width_px),
-                "{what}: {label:?}"
-            );
-            assert!(
-                top >= 0.0 && bottom <= f64::from(scene.height_px),
-                "{what}: {label:?}"
-            );
+            assert!(left >= 0.0 && right <= f64::from(scene.width_px), "{what}: {label:?}");
+            assert!(top >= 0.0 && bottom <= f64::from(scene.height_px), "{what}: {label:?}");
             for other in &scene.labels[i + 1..] {
                 let (l, r, t, b) = of(other);
                 let apart = right <= l || r <= left || bottom <= t || b <= top;
@@ -434,21 +350,15 @@ mod tests {
             (SEOUL, "2022-04-17T15:00:00Z", "2022-04-18T15:00:00Z", true),
             (LONDON, "2022-10-29T23:00:00Z", "2022-10-31T00:00:00Z", true),
             (SEOUL, "2022-04-18T00:07:00Z", "2022-04-18T03:10:00Z", false),
-            (
-                LONDON,
-                "2022-10-28T23:00:00Z",
-                "2022-11-01T00:00:00Z",
-                false,
-            ),
+            (LONDON, "2022-10-28T23:00:00Z", "2022-11-01T00:00:00Z", false),
             (SEOUL, "2022-03-31T15:00:00Z", "2022-06-30T15:00:00Z", false),
             (SEOUL, "2019-12-31T15:00:00Z", "2022-12-31T15:00:00Z", false),
         ];
         for (tz, start, end, is_day) in windows {
             for width in [480, 800, 1200, 1600, 3000] {
-                for (names, base) in [
-                    (&[""][..], 1e17),
-                    (&["a", LONG, "c", "d", LONG, "f", "g", "h"], -37.5651),
-                ] {
+                for (names, base) in
+                    [(&[""][..], 1e17), (&["a", LONG, "c", "d", LONG, "f", "g", "h"], -37.5651)]
+                {
                     let mut spec = spec(tz, start, end, is_day);
                     spec.width_px = width;
                     spec.empty_hours_us = vec![us("2022-04-18T02:00:00Z")];
@@ -503,11 +413,7 @@ mod tests {
             .map(|l| format!("{:7.1} {:7.1}  {}", l.left, l.baseline, l.text))
             .collect();
         let size = format!("{} x {}", scene.width_px, scene.height_px);
-        insta::assert_snapshot!(format!(
-            "{size}\n{}\n{}",
-            lines.join("\n"),
-            scene.description
-        ));
+        insta::assert_snapshot!(format!("{size}\n{}\n{}", lines.join("\n"), scene.description));
     }
 
     #[test]
@@ -550,9 +456,7 @@ mod tests {
         spec.height_px = Some(300);
         let error = scene(&spec, &rows).unwrap_err();
         assert!(
-            error
-                .to_string()
-                .starts_with("3 panels do not fit in a height of 300 px"),
+            error.to_string().starts_with("3 panels do not fit in a height of 300 px"),
             "{error}"
         );
     }
@@ -564,10 +468,7 @@ mod tests {
         for shape in &scene.shapes {
             if let crate::chart::scene::Shape::Rect { x0, y0, x1, y1, .. } = shape {
                 assert!(*x0 >= 0.0 && *x1 <= 1200.0 && x0 < x1, "{shape:?}");
-                assert!(
-                    *y0 >= 0.0 && *y1 <= f64::from(scene.height_px) && y0 < y1,
-                    "{shape:?}"
-                );
+                assert!(*y0 >= 0.0 && *y1 <= f64::from(scene.height_px) && y0 < y1, "{shape:?}");
             }
         }
     }

@@ -35,18 +35,9 @@ impl Entry {
     pub fn new(swatch: Swatch, name: &str, note: &str) -> Entry {
         let size = f64::from(TEXT_PX);
         let name = fit(&drawable(name), size, NAME_PX);
-        let note = if note.is_empty() {
-            String::new()
-        } else {
-            format!(" {note}")
-        };
+        let note = if note.is_empty() { String::new() } else { format!(" {note}") };
         let text = font().width(&name, size) + font().width(&note, size);
-        Entry {
-            swatch,
-            name,
-            note,
-            width: SWATCH_PX + SWATCH_GAP_PX + text,
-        }
+        Entry { swatch, name, note, width: SWATCH_PX + SWATCH_GAP_PX + text }
     }
 
     fn draw(&self, scene: &mut Scene, left: f64, baseline: f64) {
@@ -67,18 +58,8 @@ impl Entry {
             }
         }
         let x = right + SWATCH_GAP_PX;
-        let used = scene.label(
-            &self.name,
-            (x, baseline, Align::Left),
-            TEXT_PX,
-            palette::TEXT,
-        );
-        scene.label(
-            &self.note,
-            (x + used, baseline, Align::Left),
-            TEXT_PX,
-            palette::MUTED,
-        );
+        let used = scene.label(&self.name, (x, baseline, Align::Left), TEXT_PX, palette::TEXT);
+        scene.label(&self.note, (x + used, baseline, Align::Left), TEXT_PX, palette::MUTED);
     }
 }
 
@@ -94,10 +75,7 @@ impl Legend {
     pub fn new(entries: Vec<Entry>, title_px: f64, width_px: f64) -> Legend {
         let all = row_width(&entries);
         if title_px + 2.0 * ENTRY_GAP_PX + all <= width_px {
-            return Legend {
-                rows: vec![entries],
-                is_beside: true,
-            };
+            return Legend { rows: vec![entries], is_beside: true };
         }
         let mut rows: Vec<Vec<Entry>> = vec![Vec::new()];
         for entry in entries {
@@ -109,19 +87,12 @@ impl Legend {
                 rows.push(vec![entry]);
             }
         }
-        Legend {
-            rows,
-            is_beside: false,
-        }
+        Legend { rows, is_beside: false }
     }
 
     /// Room that it takes below the row of the title, px.
     pub fn height(&self) -> f64 {
-        if self.is_beside {
-            0.0
-        } else {
-            self.rows.len() as f64 * ROW_PX
-        }
+        if self.is_beside { 0.0 } else { self.rows.len() as f64 * ROW_PX }
     }
 
     /// Draws it between `left` and `right`; `baseline` is that of the title.
@@ -151,13 +122,7 @@ mod tests {
 
     fn entries(count: usize) -> Vec<Entry> {
         (0..count)
-            .map(|i| {
-                Entry::new(
-                    Swatch::Line(palette::REST),
-                    &format!("그룹 번호 {i}"),
-                    "12%",
-                )
-            })
+            .map(|i| Entry::new(Swatch::Line(palette::REST), &format!("그룹 번호 {i}"), "12%"))
             .collect()
     }
 

@@ -61,10 +61,7 @@ fn draw_rows(spec: &ChartSpec, rows: &Rows) -> Result<Picture, ChartError> {
     let clock = Clock::new(spec.tz, spec.start_us, spec.end_us);
     let series = Series::for_width(rows, spec, &clock, spec.width_px);
     let scene = layout::compose(spec, &series, &clock)?;
-    Ok(Picture {
-        svg: svg::svg(&scene)?,
-        png: png::png(&scene)?,
-    })
+    Ok(Picture { svg: svg::svg(&scene)?, png: png::png(&scene)? })
 }
 
 #[cfg(test)]
@@ -83,10 +80,7 @@ mod tests {
         let rows: Vec<(i64, usize)> = rows.collect();
         let starts: Vec<i64> = rows.iter().map(|(hour, _)| START + hour * HOUR).collect();
         let bucket = polars::prelude::Series::new("bucket_utc".into(), starts)
-            .cast(&DataType::Datetime(
-                TimeUnit::Microseconds,
-                Some(TimeZone::UTC),
-            ))
+            .cast(&DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC)))
             .unwrap();
         let names = [Some("로그인"), Some(NASTY), None];
         let number =
@@ -95,10 +89,7 @@ mod tests {
             |f: fn(i64, usize) -> i64| rows.iter().map(|&(h, g)| f(h, g)).collect::<Vec<_>>();
         let columns = vec![
             bucket.into_column(),
-            Column::new(
-                "type".into(),
-                rows.iter().map(|&(_, g)| names[g]).collect::<Vec<_>>(),
-            ),
+            Column::new("type".into(), rows.iter().map(|&(_, g)| names[g]).collect::<Vec<_>>()),
             Column::new("records".into(), count(|h, g| h * 40 + g as i64)),
             Column::new("value_count".into(), count(|h, _| h)),
             Column::new("value_mean".into(), number(|h, g| (h + g as i64) as f64)),
@@ -125,9 +116,7 @@ mod tests {
         for piece in svg.split('<').skip(1) {
             let (tag, text) = piece.split_once('>').expect("every tag is closed");
             assert!(!text.contains('>'), "{piece}");
-            let name = tag
-                .split(|c: char| c.is_whitespace() || c == '/')
-                .find(|n| !n.is_empty());
+            let name = tag.split(|c: char| c.is_whitespace() || c == '/').find(|n| !n.is_empty());
             if tag.starts_with('/') {
                 assert_eq!(open.pop(), name);
             } else if !tag.ends_with('/') {
@@ -135,10 +124,7 @@ mod tests {
             }
             for entity in piece.split('&').skip(1) {
                 let entity = entity.split(';').next().unwrap();
-                assert!(
-                    ["lt", "gt", "amp", "quot", "#39"].contains(&entity),
-                    "{piece}"
-                );
+                assert!(["lt", "gt", "amp", "quot", "#39"].contains(&entity), "{piece}");
             }
         }
         assert!(open.is_empty());
@@ -158,10 +144,7 @@ mod tests {
     fn the_order_of_rows_does_not_show() {
         let table = table();
         let again = table.reverse();
-        let (a, b) = (
-            draw(&spec(), &table).unwrap(),
-            draw(&spec(), &again).unwrap(),
-        );
+        let (a, b) = (draw(&spec(), &table).unwrap(), draw(&spec(), &again).unwrap());
         assert!(a.svg == b.svg && a.png == b.png);
     }
 
@@ -177,14 +160,8 @@ mod tests {
     fn what_cannot_be_drawn_is_an_error() {
         let mut spec = spec();
         spec.metrics.push("speed".to_string());
-        assert!(matches!(
-            draw(&spec, &table()),
-            Err(ChartError::Column { .. })
-        ));
+        assert!(matches!(draw(&spec, &table()), Err(ChartError::Column { .. })));
         spec.width_px = 10;
-        assert!(matches!(
-            draw(&spec, &table()),
-            Err(ChartError::Size { .. })
-        ));
+        assert!(matches!(draw(&spec, &table()), Err(ChartError::Size { .. })));
     }
 }

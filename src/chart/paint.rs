@@ -38,13 +38,7 @@ pub fn paint<B: DrawingBackend>(
 ) -> Result<(), ChartError> {
     for shape in &scene.shapes {
         match shape {
-            Shape::Rect {
-                x0,
-                y0,
-                x1,
-                y1,
-                paint,
-            } => {
+            Shape::Rect { x0, y0, x1, y1, paint } => {
                 fill(area, grain, (*x0, *y0, *x1, *y1), *paint)?;
             }
             Shape::Area { steps, paint } if grain.is_raster => {
@@ -53,26 +47,16 @@ pub fn paint<B: DrawingBackend>(
                 }
             }
             Shape::Area { steps, paint } => {
-                area.draw(&Polygon::new(around(steps, grain), style(*paint)))
-                    .map_err(failed)?;
+                area.draw(&Polygon::new(around(steps, grain), style(*paint))).map_err(failed)?;
             }
-            Shape::Line {
-                steps,
-                width,
-                paint,
-            } if grain.is_raster => {
+            Shape::Line { steps, width, paint } if grain.is_raster => {
                 for (x0, y0, x1, y1) in strokes(steps, *width) {
                     fill(area, grain, (x0, y0, x1, y1), *paint)?;
                 }
             }
-            Shape::Line {
-                steps,
-                width,
-                paint,
-            } => {
+            Shape::Line { steps, width, paint } => {
                 let style = style(*paint).stroke_width(grain.units(*width) as u32);
-                area.draw(&PathElement::new(along(steps, grain), style))
-                    .map_err(failed)?;
+                area.draw(&PathElement::new(along(steps, grain), style)).map_err(failed)?;
             }
         }
     }
@@ -92,17 +76,13 @@ fn fill<B: DrawingBackend>(
     if x0 >= x1 || y0 >= y1 || y1 <= 0 || y0 >= height {
         return Ok(());
     }
-    area.draw(&Rectangle::new([(x0, y0), (x1, y1)], style(paint)))
-        .map_err(failed)
+    area.draw(&Rectangle::new([(x0, y0), (x1, y1)], style(paint))).map_err(failed)
 }
 
 /// The corners of an area: along its upper side and back along its lower.
 fn around(steps: &[AreaStep], grain: Grain) -> Vec<(i32, i32)> {
     let upper = steps.iter().flat_map(|s| [(s.x0, s.top), (s.x1, s.top)]);
-    let lower = steps
-        .iter()
-        .rev()
-        .flat_map(|s| [(s.x1, s.bottom), (s.x0, s.bottom)]);
+    let lower = steps.iter().rev().flat_map(|s| [(s.x1, s.bottom), (s.x0, s.bottom)]);
     corners(upper.chain(lower), grain)
 }
 
@@ -130,16 +110,10 @@ fn corners(points: impl Iterator<Item = (f64, f64)>, grain: Grain) -> Vec<(i32, 
 /// The strokes of a stepped line as rectangles.
 fn strokes(steps: &[LineStep], width: f64) -> Vec<(f64, f64, f64, f64)> {
     let half = width / 2.0;
-    let mut out: Vec<(f64, f64, f64, f64)> = steps
-        .iter()
-        .map(|s| (s.x0 - half, s.y - half, s.x1 + half, s.y + half))
-        .collect();
+    let mut out: Vec<(f64, f64, f64, f64)> =
+        steps.iter().map(|s| (s.x0 - half, s.y - half, s.x1 + half, s.y + half)).collect();
     for pair in steps.windows(2) {
-        let (x, low, high) = (
-            pair[1].x0,
-            pair[0].y.min(pair[1].y),
-            pair[0].y.max(pair[1].y),
-        );
+        let (x, low, high) = (pair[1].x0, pair[0].y.min(pair[1].y), pair[0].y.max(pair[1].y));
         out.push((x - half, low, x + half, high));
     }
     out
@@ -159,44 +133,22 @@ pub fn failed(error: impl std::fmt::Display) -> ChartError {
 mod tests {
     use super::*;
 
-    const GRAIN: Grain = Grain {
-        per_px: 10,
-        is_raster: false,
-        top_px: 0,
-    };
+    const GRAIN: Grain = Grain { per_px: 10, is_raster: false, top_px: 0 };
 
     #[test]
     fn an_area_goes_along_the_top_and_back_along_the_bottom() {
         let steps = [
-            AreaStep {
-                x0: 0.0,
-                x1: 1.0,
-                top: 1.0,
-                bottom: 5.0,
-            },
-            AreaStep {
-                x0: 1.0,
-                x1: 2.0,
-                top: 2.0,
-                bottom: 5.0,
-            },
+            AreaStep { x0: 0.0, x1: 1.0, top: 1.0, bottom: 5.0 },
+            AreaStep { x0: 1.0, x1: 2.0, top: 2.0, bottom: 5.0 },
         ];
         let corners = around(&steps, GRAIN);
-        assert_eq!(
-            corners,
-            [(0, 10), (10, 10), (10, 20), (20, 20), (20, 50), (0, 50)]
-        );
+        assert_eq!(corners, [(0, 10), (10, 10), (10, 20), (20, 20), (20, 50), (0, 50)]);
     }
 
     #[test]
     fn steps_of_one_height_are_one_stroke() {
-        let steps: Vec<_> = (0..5)
-            .map(|i| LineStep {
-                x0: f64::from(i),
-                x1: f64::from(i + 1),
-                y: 3.0,
-            })
-            .collect();
+        let steps: Vec<_> =
+            (0..5).map(|i| LineStep { x0: f64::from(i), x1: f64::from(i + 1), y: 3.0 }).collect();
         assert_eq!(along(&steps, GRAIN), [(0, 30), (50, 30)]);
     }
 }

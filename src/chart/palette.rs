@@ -13,10 +13,7 @@ pub struct Paint {
 
 impl Rgb {
     pub const fn solid(self) -> Paint {
-        Paint {
-            rgb: self,
-            alpha: 1.0,
-        }
+        Paint { rgb: self, alpha: 1.0 }
     }
 
     pub const fn thin(self, alpha: f64) -> Paint {
@@ -55,11 +52,7 @@ pub const PROVISIONAL: Rgb = Rgb(0xb3, 0x5a, 0x00);
 
 /// The colour of a group by its place.
 pub fn group(place: usize, is_rest: bool) -> Rgb {
-    if is_rest {
-        REST
-    } else {
-        GROUPS[place % GROUPS.len()]
-    }
+    if is_rest { REST } else { GROUPS[place % GROUPS.len()] }
 }
 
 #[cfg(test)]
@@ -69,11 +62,7 @@ mod tests {
     fn luminance(Rgb(r, g, b): Rgb) -> f64 {
         let linear = |v: u8| {
             let v = f64::from(v) / 255.0;
-            if v <= 0.04045 {
-                v / 12.92
-            } else {
-                ((v + 0.055) / 1.055).powf(2.4)
-            }
+            if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
         };
         0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
     }

@@ -74,11 +74,7 @@ impl Panel<'_> {
             }
             Panel::Metric(metric) if metric.band.iter().all(Option::is_none) => {}
             Panel::Metric(_) if grouped => {
-                entries.push(Entry::new(
-                    Swatch::Area(band_paint(true)),
-                    "min–max of all",
-                    "",
-                ));
+                entries.push(Entry::new(Swatch::Area(band_paint(true)), "min–max of all", ""));
             }
             Panel::Metric(_) => {
                 entries.push(Entry::new(Swatch::Line(palette::GROUPS[0]), "mean", ""));
@@ -103,11 +99,7 @@ impl Panel<'_> {
                 });
                 match ends {
                     Some((low, high)) => ValueAxis::of_values(low, high, ticks),
-                    None => ValueAxis {
-                        low: 0.0,
-                        high: 1.0,
-                        ticks: Vec::new(),
-                    },
+                    None => ValueAxis { low: 0.0, high: 1.0, ticks: Vec::new() },
                 }
             }
         }
@@ -129,18 +121,11 @@ impl Panel<'_> {
             }
             Panel::Metric(metric) => {
                 draw_metric(scene, plot, axis, is_grouped(spec, series), series, metric);
-                metric
-                    .band
-                    .iter()
-                    .all(Option::is_none)
-                    .then_some("no values in this window")
+                metric.band.iter().all(Option::is_none).then_some("no values in this window")
             }
         };
         if let Some(text) = missing {
-            let (x, y) = (
-                (plot.left + plot.right) / 2.0,
-                (plot.top + plot.bottom) / 2.0 + 5.0,
-            );
+            let (x, y) = ((plot.left + plot.right) / 2.0, (plot.top + plot.bottom) / 2.0 + 5.0);
             scene.label(text, (x, y.round(), Align::Center), HEAD_PX, palette::MUTED);
         }
     }
@@ -171,20 +156,12 @@ pub fn is_grouped(spec: &ChartSpec, series: &Series) -> bool {
 }
 
 fn band_paint(is_grouped: bool) -> palette::Paint {
-    if is_grouped {
-        palette::BAND.thin(0.18)
-    } else {
-        palette::GROUPS[0].thin(0.2)
-    }
+    if is_grouped { palette::BAND.thin(0.18) } else { palette::GROUPS[0].thin(0.2) }
 }
 
 /// A share in whole per cent, never 0 for something and never 100 for less than all.
 pub fn percent(part: u64, all: u64) -> String {
-    let share = if all == 0 {
-        0.0
-    } else {
-        part as f64 * 100.0 / all as f64
-    };
+    let share = if all == 0 { 0.0 } else { part as f64 * 100.0 / all as f64 };
     match share.round() {
         _ if part == 0 => "0%".to_string(),
         r if r < 1.0 => "<1%".to_string(),
@@ -194,10 +171,7 @@ pub fn percent(part: u64, all: u64) -> String {
 }
 
 fn draw_stack(scene: &mut Scene, plot: &Plot, axis: &ValueAxis, series: &Series) {
-    let widths = series
-        .steps
-        .iter()
-        .map(|s| plot.x(s.end_us) - plot.x(s.start_us));
+    let widths = series.steps.iter().map(|s| plot.x(s.end_us) - plot.x(s.start_us));
     let widest = widths.fold(0.0, f64::max);
     let mut below = vec![0u64; series.steps.len()];
     let totals = series.totals();
@@ -225,18 +199,10 @@ fn draw_stack(scene: &mut Scene, plot: &Plot, axis: &ValueAxis, series: &Series)
                 continue;
             }
             if (step.start_us != end_us || top >= bottom) && !steps.is_empty() {
-                scene.shapes.push(Shape::Area {
-                    steps: std::mem::take(&mut steps),
-                    paint,
-                });
+                scene.shapes.push(Shape::Area { steps: std::mem::take(&mut steps), paint });
             }
             if top < bottom {
-                steps.push(AreaStep {
-                    x0,
-                    x1,
-                    top,
-                    bottom,
-                });
+                steps.push(AreaStep { x0, x1, top, bottom });
             }
             end_us = step.end_us;
         }
@@ -266,10 +232,7 @@ fn draw_metric(
         plot,
     );
     for steps in band {
-        scene.shapes.push(Shape::Area {
-            steps,
-            paint: band_paint(is_grouped),
-        });
+        scene.shapes.push(Shape::Area { steps, paint: band_paint(is_grouped) });
     }
     let width = if series.steps.len() > 200 { 1.5 } else { 2.0 };
     for line in &metric.lines {
@@ -277,19 +240,11 @@ fn draw_metric(
         let steps = runs(
             series,
             &line.mean,
-            |x0, x1, mean| LineStep {
-                x0,
-                x1,
-                y: plot.y(axis, mean),
-            },
+            |x0, x1, mean| LineStep { x0, x1, y: plot.y(axis, mean) },
             plot,
         );
         for steps in steps {
-            scene.shapes.push(Shape::Line {
-                steps,
-                width,
-                paint,
-            });
+            scene.shapes.push(Shape::Line { steps, width, paint });
         }
     }
 }
@@ -324,14 +279,7 @@ mod tests {
 
     #[test]
     fn shares_are_honest_at_their_ends() {
-        let all = [
-            (0, 10),
-            (1, 1000),
-            (999, 1000),
-            (1000, 1000),
-            (1, 3),
-            (0, 0),
-        ];
+        let all = [(0, 10), (1, 1000), (999, 1000), (1000, 1000), (1, 3), (0, 0)];
         let said: Vec<_> = all.map(|(part, all)| percent(part, all)).into();
         assert_eq!(said, ["0%", "<1%", ">99%", "100%", "33%", "0%"]);
     }
@@ -347,17 +295,8 @@ mod tests {
 
     #[test]
     fn time_lies_evenly_between_the_ends() {
-        let plot = Plot {
-            left: 10.0,
-            right: 110.0,
-            top: 0.0,
-            bottom: 50.0,
-            start_us: 0,
-            end_us: 200,
-        };
-        assert_eq!(
-            [plot.x(0), plot.x(100), plot.x(200), plot.x(999)],
-            [10.0, 60.0, 110.0, 110.0]
-        );
+        let plot =
+            Plot { left: 10.0, right: 110.0, top: 0.0, bottom: 50.0, start_us: 0, end_us: 200 };
+        assert_eq!([plot.x(0), plot.x(100), plot.x(200), plot.x(999)], [10.0, 60.0, 110.0, 110.0]);
     }
 }

@@ -38,22 +38,14 @@ pub fn png(scene: &Scene) -> Result<Vec<u8>, ChartError> {
         let large = draw_band(scene, top_px, rows)?;
         let row = (width * PER_PX) as usize * CHANNELS;
         let spare = row * (SPARE_PX * PER_PX) as usize;
-        average(
-            &large[spare..large.len() - spare],
-            width as usize,
-            &mut pixels,
-        );
+        average(&large[spare..large.len() - spare], width as usize, &mut pixels);
     }
     encode(&pixels, width, height)
 }
 
 /// Draws `rows` rows of pixels from `top_px` on, large, with the spare ones around them.
 fn draw_band(scene: &Scene, top_px: u32, rows: u32) -> Result<Vec<u8>, ChartError> {
-    let grain = Grain {
-        per_px: PER_PX,
-        is_raster: true,
-        top_px: top_px as i32 - SPARE_PX as i32,
-    };
+    let grain = Grain { per_px: PER_PX, is_raster: true, top_px: top_px as i32 - SPARE_PX as i32 };
     let size = (scene.width_px * PER_PX, (rows + 2 * SPARE_PX) * PER_PX);
     let mut large = vec![BACKGROUND; size.0 as usize * size.1 as usize * CHANNELS];
     {
@@ -90,8 +82,7 @@ fn write_label<'a>(
         let glyph = font.glyph(character);
         let left = (f64::from(font.left(glyph)) * scale).floor() as i32;
         let at = (pen.round() as i32 + left, y);
-        area.draw(&Text::new(character.to_string(), at, style.clone()))
-            .map_err(failed)?;
+        area.draw(&Text::new(character.to_string(), at, style.clone())).map_err(failed)?;
         pen += f64::from(font.advance(glyph)) * scale;
     }
     Ok(())
@@ -136,9 +127,7 @@ fn encode(pixels: &[u8], width: u32, height: u32) -> Result<Vec<u8>, ChartError>
     let level = CompressionLvl::new(9).map_err(|_| failed("no such level of compression"))?;
     let mut compressor = Compressor::new(level);
     let mut packed = vec![0; compressor.zlib_compress_bound(filtered.len())];
-    let bytes = compressor
-        .zlib_compress(&filtered, &mut packed)
-        .map_err(failed)?;
+    let bytes = compressor.zlib_compress(&filtered, &mut packed).map_err(failed)?;
     packed.truncate(bytes);
 
     let mut head = Vec::with_capacity(13);
@@ -166,25 +155,11 @@ fn filter(line: &[u8], above: &[u8], out: &mut Vec<u8>) {
     let left = |i: usize| if i < CHANNELS { 0 } else { line[i - CHANNELS] };
     let filtered: [(u8, Vec<u8>); 3] = [
         (0, line.to_vec()),
-        (
-            1,
-            (0..line.len())
-                .map(|i| line[i].wrapping_sub(left(i)))
-                .collect(),
-        ),
-        (
-            2,
-            (0..line.len())
-                .map(|i| line[i].wrapping_sub(above[i]))
-                .collect(),
-        ),
+        (1, (0..line.len()).map(|i| line[i].wrapping_sub(left(i))).collect()),
+        (2, (0..line.len()).map(|i| line[i].wrapping_sub(above[i])).collect()),
     ];
-    let size = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .map(|&b| u64::from((b as i8).unsigned_abs()))
-            .sum::<u64>()
-    };
+    let size =
+        |bytes: &[u8]| bytes.iter().map(|&b| u64::from((b as i8).unsigned_abs())).sum::<u64>();
     let best = filtered.iter().min_by_key(|(_, bytes)| size(bytes));
     let (kind, bytes) = best.expect("there are three filters");
     out.push(*kind);
@@ -213,15 +188,11 @@ mod tests {
         }
         let row = width as usize * CHANNELS;
         let mut raw = vec![0; (row + 1) * height as usize];
-        libdeflater::Decompressor::new()
-            .zlib_decompress(&packed, &mut raw)
-            .unwrap();
+        libdeflater::Decompressor::new().zlib_decompress(&packed, &mut raw).unwrap();
         let mut out: Vec<u8> = Vec::new();
         for line in raw.chunks_exact(row + 1) {
-            let above = out
-                .len()
-                .checked_sub(row)
-                .map_or(vec![0; row], |from| out[from..].to_vec());
+            let above =
+                out.len().checked_sub(row).map_or(vec![0; row], |from| out[from..].to_vec());
             let start = out.len();
             for i in 0..row {
                 let before = match line[0] {
@@ -237,20 +208,12 @@ mod tests {
 
     fn ink(scene: &Scene) -> Vec<(usize, usize)> {
         let (width, _, pixels) = decode(&png(scene).unwrap());
-        let dark = pixels
-            .chunks_exact(CHANNELS)
-            .enumerate()
-            .filter(|(_, p)| p[0] < 128);
-        dark.map(|(i, _)| (i % width as usize, i / width as usize))
-            .collect()
+        let dark = pixels.chunks_exact(CHANNELS).enumerate().filter(|(_, p)| p[0] < 128);
+        dark.map(|(i, _)| (i % width as usize, i / width as usize)).collect()
     }
 
     fn scene() -> Scene {
-        Scene {
-            width_px: 120,
-            height_px: 60,
-            ..Scene::default()
-        }
+        Scene { width_px: 120, height_px: 60, ..Scene::default() }
     }
 
     #[test]
@@ -270,19 +233,10 @@ mod tests {
     #[test]
     fn korean_text_has_ink_where_it_was_measured() {
         let mut scene = scene();
-        let width = scene.label(
-            "한글l뷁",
-            (20.0, 40.0, Align::Left),
-            TITLE_PX,
-            palette::TITLE,
-        );
+        let width = scene.label("한글l뷁", (20.0, 40.0, Align::Left), TITLE_PX, palette::TITLE);
         let ink = ink(&scene);
         assert!(ink.len() > 100);
-        assert!(
-            ink.iter()
-                .all(|&(x, _)| x >= 20 && (x as f64) < 20.0 + width),
-            "{ink:?}"
-        );
+        assert!(ink.iter().all(|&(x, _)| x >= 20 && (x as f64) < 20.0 + width), "{ink:?}");
         assert!(ink.iter().all(|&(_, y)| y > 20 && y < 46));
     }
 
@@ -296,30 +250,14 @@ mod tests {
     #[test]
     fn text_across_two_bands_is_whole() {
         let at = |baseline: f64| {
-            let mut scene = Scene {
-                width_px: 120,
-                height_px: 2 * BAND_PX,
-                ..Scene::default()
-            };
-            scene.label(
-                "한글Ag",
-                (20.0, baseline, Align::Left),
-                TITLE_PX,
-                palette::TITLE,
-            );
+            let mut scene = Scene { width_px: 120, height_px: 2 * BAND_PX, ..Scene::default() };
+            scene.label("한글Ag", (20.0, baseline, Align::Left), TITLE_PX, palette::TITLE);
             let lowest = baseline as usize - 20;
-            ink(&scene)
-                .into_iter()
-                .map(|(x, y)| (x, y - lowest))
-                .collect::<Vec<_>>()
+            ink(&scene).into_iter().map(|(x, y)| (x, y - lowest)).collect::<Vec<_>>()
         };
         let within = at(60.0);
         for offset in -20..=20 {
-            assert_eq!(
-                at(f64::from(BAND_PX) + f64::from(offset)),
-                within,
-                "{offset}"
-            );
+            assert_eq!(at(f64::from(BAND_PX) + f64::from(offset)), within, "{offset}");
         }
     }
 

@@ -37,7 +37,10 @@ pub enum Shape {
         paint: Paint,
     },
     /// Steps that touch, from left to right.
-    Area { steps: Vec<AreaStep>, paint: Paint },
+    Area {
+        steps: Vec<AreaStep>,
+        paint: Paint,
+    },
     /// Steps that touch, from left to right.
     Line {
         steps: Vec<LineStep>,
@@ -84,13 +87,7 @@ pub struct Scene {
 
 impl Scene {
     pub fn rect(&mut self, x0: f64, y0: f64, x1: f64, y1: f64, paint: Paint) {
-        self.shapes.push(Shape::Rect {
-            x0,
-            y0,
-            x1,
-            y1,
-            paint,
-        });
+        self.shapes.push(Shape::Rect { x0, y0, x1, y1, paint });
     }
 
     /// A line of text whose left end, middle or right end is at `x`. Returns its width.
@@ -104,14 +101,7 @@ impl Scene {
             Align::Right => x - width,
         };
         if !text.trim().is_empty() {
-            self.labels.push(Label {
-                text,
-                left,
-                baseline,
-                width,
-                size_px,
-                rgb,
-            });
+            self.labels.push(Label { text, left, baseline, width, size_px, rgb });
         }
         width
     }

@@ -85,11 +85,7 @@ impl Series {
     /// pixel; over many days that narrow steps would show a pattern that is not in the data.
     pub fn for_width(rows: &Rows, spec: &ChartSpec, clock: &Clock, width_px: u32) -> Series {
         let is_day = spec.end_us - spec.start_us <= 26 * 3_600_000_000;
-        let steps = if is_day {
-            width_px * 13 / 10
-        } else {
-            width_px / 2
-        };
+        let steps = if is_day { width_px * 13 / 10 } else { width_px / 2 };
         Series::of(rows, spec, clock, steps as usize)
     }
 
@@ -105,12 +101,7 @@ impl Series {
         let step_of_row: Vec<Option<usize>> = rows
             .bucket_us
             .iter()
-            .map(|us| {
-                starts
-                    .binary_search(us)
-                    .ok()
-                    .map(|bucket| step_of_bucket[bucket])
-            })
+            .map(|us| starts.binary_search(us).ok().map(|bucket| step_of_bucket[bucket]))
             .collect();
 
         let mut groups = slots.groups;
@@ -128,25 +119,11 @@ impl Series {
             .iter()
             .filter_map(|name| rows.metrics.iter().find(|m| m.name == *name))
             .map(|metric| {
-                metric_of(
-                    metric,
-                    rows,
-                    spec,
-                    &step_of_row,
-                    &slots.of_group,
-                    &groups,
-                    steps.len(),
-                )
+                metric_of(metric, rows, spec, &step_of_row, &slots.of_group, &groups, steps.len())
             })
             .collect();
         let total = groups.iter().map(|g| g.total).sum();
-        Series {
-            steps,
-            step_us,
-            groups,
-            metrics,
-            total,
-        }
+        Series { steps, step_us, groups, metrics, total }
     }
 
     /// Records of all groups, per step.
@@ -250,9 +227,7 @@ impl Slots {
         }
         let mut order: Vec<usize> = (0..totals.len()).collect();
         order.sort_by(|&a, &b| {
-            totals[b]
-                .cmp(&totals[a])
-                .then_with(|| rows.groups[a].cmp(&rows.groups[b]))
+            totals[b].cmp(&totals[a]).then_with(|| rows.groups[a].cmp(&rows.groups[b]))
         });
         let shown = order.len().min(SHOWN_GROUPS);
         let mut of_group = vec![shown; totals.len()];
@@ -273,12 +248,7 @@ impl Slots {
 
 impl Group {
     fn empty(name: String, is_rest: bool) -> Group {
-        Group {
-            name,
-            is_rest,
-            total: 0,
-            records: Vec::new(),
-        }
+        Group { name, is_rest, total: 0, records: Vec::new() }
     }
 }
 
@@ -330,9 +300,7 @@ fn metric_of(
         all[step].add(count, mean);
         let slot = slot_of_group[rows.group[row] as usize];
         if grouped && !groups[slot].is_rest {
-            each.entry(slot)
-                .or_insert_with(|| vec![Mean::default(); steps])[step]
-                .add(count, mean);
+            each.entry(slot).or_insert_with(|| vec![Mean::default(); steps])[step].add(count, mean);
         }
     }
     let line = |group, means: Vec<Mean>| MeanLine {
@@ -340,18 +308,11 @@ fn metric_of(
         mean: means.into_iter().map(Mean::value).collect(),
     };
     let lines = if grouped {
-        each.into_iter()
-            .map(|(slot, means)| line(Some(slot), means))
-            .collect()
+        each.into_iter().map(|(slot, means)| line(Some(slot), means)).collect()
     } else {
         vec![line(None, all)]
     };
-    Metric {
-        name: metric.name.clone(),
-        lines,
-        mean: whole.value(),
-        band,
-    }
+    Metric { name: metric.name.clone(), lines, mean: whole.value(), band }
 }
 
 #[cfg(test)]
@@ -371,10 +332,8 @@ mod tests {
 
     /// One row per hour and group, with `records` by (hour, group).
     fn rows(hours: i64, names: &[&str], records: impl Fn(i64, usize) -> u64) -> Rows {
-        let mut rows = Rows {
-            groups: names.iter().map(|n| n.to_string()).collect(),
-            ..Rows::default()
-        };
+        let mut rows =
+            Rows { groups: names.iter().map(|n| n.to_string()).collect(), ..Rows::default() };
         for hour in 0..hours {
             for group in 0..names.len() {
                 rows.bucket_us.push(hour * HOUR);
@@ -392,20 +351,9 @@ mod tests {
         let mut spec = spec(2);
         spec.by = vec!["type".to_string()];
         let series = Series::of(&rows, &spec, &clock(&spec), 100);
-        let shown: Vec<_> = series
-            .groups
-            .iter()
-            .map(|g| (g.name.as_str(), g.total))
-            .collect();
-        let expected = [
-            ("i", 16),
-            ("h", 14),
-            ("g", 12),
-            ("f", 10),
-            ("e", 8),
-            ("d", 6),
-            ("others (3)", 6),
-        ];
+        let shown: Vec<_> = series.groups.iter().map(|g| (g.name.as_str(), g.total)).collect();
+        let expected =
+            [("i", 16), ("h", 14), ("g", 12), ("f", 10), ("e", 8), ("d", 6), ("others (3)", 6)];
         assert_eq!(shown, expected);
         assert_eq!(series.total, 72);
     }
@@ -422,10 +370,7 @@ mod tests {
     fn groups_of_one_size_are_ordered_by_name() {
         let rows = rows(1, &["b", "c", "a"], |_, _| 1);
         let series = Series::of(&rows, &spec(1), &clock(&spec(1)), 100);
-        assert_eq!(
-            series.groups.iter().map(|g| &*g.name).collect::<String>(),
-            "abc"
-        );
+        assert_eq!(series.groups.iter().map(|g| &*g.name).collect::<String>(), "abc");
     }
 
     #[test]
@@ -447,11 +392,7 @@ mod tests {
         let rows = rows(240, &[""], |_, _| 1);
         let series = Series::of(&rows, &spec, &clock(&spec), 12);
         assert_eq!(series.step_us, 24 * HOUR);
-        assert_eq!(
-            series.steps[0].end_us,
-            15 * HOUR,
-            "Seoul's midnight is 15:00 UTC"
-        );
+        assert_eq!(series.steps[0].end_us, 15 * HOUR, "Seoul's midnight is 15:00 UTC");
     }
 
     #[test]
@@ -459,13 +400,7 @@ mod tests {
         let mut spec = spec(2);
         spec.end_us = HOUR + HOUR / 2;
         let series = Series::of(&rows(2, &[""], |_, _| 1), &spec, &clock(&spec), 10);
-        assert_eq!(
-            series.steps[1],
-            Step {
-                start_us: HOUR,
-                end_us: spec.end_us
-            }
-        );
+        assert_eq!(series.steps[1], Step { start_us: HOUR, end_us: spec.end_us });
     }
 
     #[test]

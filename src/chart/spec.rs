@@ -68,18 +68,12 @@ impl ChartSpec {
                 every_us: self.every_us,
             });
         }
-        for (what, px, range) in [
-            ("width", Some(self.width_px), WIDTH_PX),
-            ("height", self.height_px, HEIGHT_PX),
-        ] {
+        for (what, px, range) in
+            [("width", Some(self.width_px), WIDTH_PX), ("height", self.height_px, HEIGHT_PX)]
+        {
             if let Some(px) = px.filter(|px| !range.contains(px)) {
                 let (least, most) = range.into_inner();
-                return Err(ChartError::Size {
-                    what,
-                    px,
-                    least,
-                    most,
-                });
+                return Err(ChartError::Size { what, px, least, most });
             }
         }
         Ok(())
@@ -100,18 +94,9 @@ pub enum ChartError {
     #[error(
         "a chart needs a window and a bucket that are not empty: {start_us} to {end_us} µs by {every_us} µs"
     )]
-    Window {
-        start_us: i64,
-        end_us: i64,
-        every_us: i64,
-    },
+    Window { start_us: i64, end_us: i64, every_us: i64 },
     #[error("a chart's {what} of {px} px cannot be drawn: choose {least} to {most}")]
-    Size {
-        what: &'static str,
-        px: u32,
-        least: u32,
-        most: u32,
-    },
+    Size { what: &'static str, px: u32, least: u32, most: u32 },
     #[error(
         "{panels} panels do not fit in a height of {px} px: choose at least {least}, or fewer panels"
     )]

@@ -17,17 +17,10 @@ use super::scene::{Label, Scene};
 use super::spec::ChartError;
 
 /// plotters places by whole numbers: tenths of a pixel are enough for any screen.
-const GRAIN: Grain = Grain {
-    per_px: 10,
-    is_raster: false,
-    top_px: 0,
-};
+const GRAIN: Grain = Grain { per_px: 10, is_raster: false, top_px: 0 };
 
 pub fn svg(scene: &Scene) -> Result<String, ChartError> {
-    let (width, height) = (
-        scene.width_px * GRAIN.per_px,
-        scene.height_px * GRAIN.per_px,
-    );
+    let (width, height) = (scene.width_px * GRAIN.per_px, scene.height_px * GRAIN.per_px);
     let mut drawn = String::new();
     {
         let area = SVGBackend::with_string(&mut drawn, (width, height)).into_drawing_area();
@@ -50,10 +43,7 @@ pub fn svg(scene: &Scene) -> Result<String, ChartError> {
     let _ = writeln!(out, "<desc>{}</desc>", escaped(&scene.description));
     write_glyphs(&mut out, &scene.labels);
     let Rgb(r, g, b) = palette::BACKGROUND;
-    let _ = writeln!(
-        out,
-        "<rect width=\"100%\" height=\"100%\" fill=\"#{r:02x}{g:02x}{b:02x}\"/>"
-    );
+    let _ = writeln!(out, "<rect width=\"100%\" height=\"100%\" fill=\"#{r:02x}{g:02x}{b:02x}\"/>");
     out.push_str(shapes);
     for label in &scene.labels {
         write_label(&mut out, label);
@@ -72,20 +62,13 @@ fn body(drawn: &str) -> Option<&str> {
 /// An outline for each glyph that the labels use. The name says which character it is, so that
 /// several charts in one page share what they have in common.
 fn write_glyphs(out: &mut String, labels: &[Label]) {
-    let used: BTreeMap<char, Glyph> = labels
-        .iter()
-        .flat_map(|l| l.text.chars())
-        .map(|c| (c, font().glyph(c)))
-        .collect();
+    let used: BTreeMap<char, Glyph> =
+        labels.iter().flat_map(|l| l.text.chars()).map(|c| (c, font().glyph(c))).collect();
     out.push_str("<defs>\n");
     for (character, glyph) in used {
         let path = outline(&font().outline(glyph));
         if !path.is_empty() {
-            let _ = writeln!(
-                out,
-                "<path id=\"rawcat-{:x}\" d=\"{path}\"/>",
-                character as u32
-            );
+            let _ = writeln!(out, "<path id=\"rawcat-{:x}\" d=\"{path}\"/>", character as u32);
         }
     }
     out.push_str("</defs>\n");
@@ -105,11 +88,7 @@ fn write_label(out: &mut String, label: &Label) {
     for character in label.text.chars() {
         let glyph = font.glyph(character);
         if !font.outline(glyph).is_empty() {
-            let _ = write!(
-                out,
-                "<use xlink:href=\"#rawcat-{:x}\" x=\"{pen}\"/>",
-                character as u32
-            );
+            let _ = write!(out, "<use xlink:href=\"#rawcat-{:x}\" x=\"{pen}\"/>", character as u32);
         }
         pen += u32::from(font.advance(glyph));
     }
@@ -201,11 +180,7 @@ mod tests {
     use crate::chart::scene::{Align, TEXT_PX};
 
     fn scene(texts: &[&str]) -> Scene {
-        let mut scene = Scene {
-            width_px: 200,
-            height_px: 100,
-            ..Scene::default()
-        };
+        let mut scene = Scene { width_px: 200, height_px: 100, ..Scene::default() };
         for (i, text) in texts.iter().enumerate() {
             let at = (10.0, 20.0 * (i + 1) as f64, Align::Left);
             scene.label(text, at, TEXT_PX, palette::TEXT);
@@ -245,33 +220,19 @@ mod tests {
 
     #[test]
     fn a_square_of_straight_lines_is_written_as_such() {
-        let on = |x, y| Point {
-            x,
-            y,
-            on_curve: true,
-        };
-        assert_eq!(
-            outline(&[vec![on(0, 0), on(0, 10), on(10, 10), on(10, 0)]]),
-            "M0 0v-10h10v10z"
-        );
+        let on = |x, y| Point { x, y, on_curve: true };
+        assert_eq!(outline(&[vec![on(0, 0), on(0, 10), on(10, 10), on(10, 0)]]), "M0 0v-10h10v10z");
     }
 
     #[test]
     fn a_contour_without_a_point_on_it_begins_between_two() {
-        let off = |x, y| Point {
-            x,
-            y,
-            on_curve: false,
-        };
+        let off = |x, y| Point { x, y, on_curve: false };
         let path = outline(&[vec![off(0, 0), off(0, 10), off(10, 10), off(10, 0)]]);
         assert_eq!(path, "M5 0q-5 0 -5 -5q0 -5 5 -5q5 0 5 5q0 5 -5 5z");
     }
 
     #[test]
     fn the_same_scene_gives_the_same_bytes() {
-        assert_eq!(
-            svg(&scene(&["가나다"])).unwrap(),
-            svg(&scene(&["가나다"])).unwrap()
-        );
+        assert_eq!(svg(&scene(&["가나다"])).unwrap(), svg(&scene(&["가나다"])).unwrap());
     }
 }

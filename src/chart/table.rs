@@ -39,22 +39,15 @@ impl Rows {
 }
 
 fn problem(column: &str, problem: impl std::fmt::Display) -> ChartError {
-    ChartError::Column {
-        column: column.to_string(),
-        problem: problem.to_string(),
-    }
+    ChartError::Column { column: column.to_string(), problem: problem.to_string() }
 }
 
 fn column<'a>(table: &'a DataFrame, name: &str) -> Result<&'a Column, ChartError> {
-    table
-        .column(name)
-        .map_err(|_| problem(name, "it is not in the table"))
+    table.column(name).map_err(|_| problem(name, "it is not in the table"))
 }
 
 fn cast(table: &DataFrame, name: &str, to: &DataType) -> Result<Column, ChartError> {
-    column(table, name)?
-        .strict_cast(to)
-        .map_err(|e| problem(name, e))
+    column(table, name)?.strict_cast(to).map_err(|e| problem(name, e))
 }
 
 /// µs UTC; a bucket has always a beginning.
@@ -67,11 +60,8 @@ fn instants(table: &DataFrame, name: &str) -> Result<Vec<i64>, ChartError> {
     };
     let numbers = cast(table, name, &DataType::Int64)?;
     let numbers = numbers.i64().map_err(|e| problem(name, e))?;
-    let us = numbers
-        .iter()
-        .map(|n| n.map(|n| n * per_unit.0 / per_unit.1));
-    us.collect::<Option<_>>()
-        .ok_or_else(|| problem(name, "an instant is missing"))
+    let us = numbers.iter().map(|n| n.map(|n| n * per_unit.0 / per_unit.1));
+    us.collect::<Option<_>>().ok_or_else(|| problem(name, "an instant is missing"))
 }
 
 /// Whole numbers that are not negative; a missing one is none.
@@ -79,9 +69,7 @@ fn counts(table: &DataFrame, name: &str) -> Result<Vec<u64>, ChartError> {
     let numbers = cast(table, name, &DataType::Int64)?;
     let numbers = numbers.i64().map_err(|e| problem(name, e))?;
     let counts = numbers.iter().map(|n| u64::try_from(n.unwrap_or(0)));
-    counts
-        .collect::<Result<_, _>>()
-        .map_err(|_| problem(name, "a count is negative"))
+    counts.collect::<Result<_, _>>().map_err(|_| problem(name, "a count is negative"))
 }
 
 /// Numbers; a missing one is not a number.
@@ -95,9 +83,7 @@ fn values(table: &DataFrame, name: &str) -> Result<Vec<f64>, ChartError> {
 fn groups(table: &DataFrame, by: &[String]) -> Result<(Vec<u32>, Vec<String>), ChartError> {
     let columns = by.iter().map(|name| cast(table, name, &DataType::String));
     let columns: Vec<Column> = columns.collect::<Result<_, _>>()?;
-    let texts = columns
-        .iter()
-        .map(|c| c.str().map_err(|e| problem(c.name(), e)));
+    let texts = columns.iter().map(|c| c.str().map_err(|e| problem(c.name(), e)));
     let texts: Vec<_> = texts.collect::<Result<_, _>>()?;
 
     let mut numbers: HashMap<String, u32> = HashMap::new();
@@ -137,17 +123,11 @@ mod tests {
 
     fn table() -> DataFrame {
         let bucket = Series::new("bucket_utc".into(), [0, 0, HOUR, HOUR])
-            .cast(&DataType::Datetime(
-                TimeUnit::Microseconds,
-                Some(TimeZone::UTC),
-            ))
+            .cast(&DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC)))
             .unwrap();
         let columns = vec![
             bucket.into_column(),
-            Column::new(
-                "type".into(),
-                [Some("로그인"), None, Some("로그인"), Some("")],
-            ),
+            Column::new("type".into(), [Some("로그인"), None, Some("로그인"), Some("")]),
             Column::new("code".into(), [1i64, 2, 1, 2]),
             Column::new("records".into(), [5i64, 1, 0, 2]),
             Column::new("v_count".into(), [Some(5i64), Some(1), Some(0), Some(2)]),

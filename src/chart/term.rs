@@ -22,11 +22,7 @@ pub struct TermStyle {
 
 impl Default for TermStyle {
     fn default() -> Self {
-        TermStyle {
-            columns: 80,
-            lines: 10,
-            colour: false,
-        }
+        TermStyle { columns: 80, lines: 10, colour: false }
     }
 }
 
@@ -78,10 +74,7 @@ pub fn draw(spec: &ChartSpec, series: &Series, clock: &Clock, style: &TermStyle)
     } else {
         String::new()
     };
-    lines.push(cut(
-        &plain(&format!("records per {}{by}", per(series.step_us))),
-        width,
-    ));
+    lines.push(cut(&plain(&format!("records per {}{by}", per(series.step_us))), width));
     lines.extend(plot(spec, series, clock, style));
     if is_grouped(spec, series) && series.total > 0 {
         lines.push(String::new());
@@ -112,11 +105,7 @@ impl Columns<'_> {
         let steps = (length - 1) / series.step_us + 1;
         let steps = usize::try_from(steps).unwrap_or(room).clamp(1, room);
         let per_step = room / steps;
-        Columns {
-            spec,
-            count: steps * per_step,
-            per_step,
-        }
+        Columns { spec, count: steps * per_step, per_step }
     }
 
     fn start_us(&self, column: usize) -> i64 {
@@ -151,10 +140,7 @@ fn plot(spec: &ChartSpec, series: &Series, clock: &Clock, style: &TermStyle) -> 
     let step_of: Vec<Option<usize>> = (0..columns.count)
         .map(|column| {
             let at = columns.middle_us(column);
-            series
-                .steps
-                .iter()
-                .position(|s| (s.start_us..s.end_us).contains(&at))
+            series.steps.iter().position(|s| (s.start_us..s.end_us).contains(&at))
         })
         .collect();
 
@@ -185,16 +171,9 @@ fn plot(spec: &ChartSpec, series: &Series, clock: &Clock, style: &TermStyle) -> 
         let middle = out.len() / 2;
         out[middle] = format!("{:>LABEL_COLUMNS$} │  no records in this window", "");
     }
-    out.extend(
-        time_lines(spec, clock, &columns)
-            .iter()
-            .map(|l| cut(l, style.width())),
-    );
+    out.extend(time_lines(spec, clock, &columns).iter().map(|l| cut(l, style.width())));
     if !shaded.is_empty() {
-        out.push(format!(
-            "{:LABEL_COLUMNS$}  {SHADE} hours without objects",
-            ""
-        ));
+        out.push(format!("{:LABEL_COLUMNS$}  {SHADE} hours without objects", ""));
     }
     out
 }
@@ -231,11 +210,7 @@ fn colour_at(series: &Series, step: usize, axis: &ValueAxis, row: usize, lines: 
 }
 
 fn group_colour(place: usize, group: &Group) -> u8 {
-    if group.is_rest {
-        GREY
-    } else {
-        COLOURS[place % COLOURS.len()]
-    }
+    if group.is_rest { GREY } else { COLOURS[place % COLOURS.len()] }
 }
 
 /// The time axis, its labels, the dates below them, and whose time it is.
@@ -260,10 +235,8 @@ fn time_lines(spec: &ChartSpec, clock: &Clock, columns: &Columns) -> Vec<String>
     }
     let indent = " ".repeat(LABEL_COLUMNS - 1);
     let rule: String = rule.into_iter().collect();
-    let mut out = vec![
-        format!("{:>LABEL_COLUMNS$} └{rule}", "0"),
-        format!("{indent}{}", labels.text()),
-    ];
+    let mut out =
+        vec![format!("{:>LABEL_COLUMNS$} └{rule}", "0"), format!("{indent}{}", labels.text())];
     if !below.text().trim().is_empty() {
         out.push(format!("{indent}{}", below.text()));
     }
@@ -281,17 +254,13 @@ impl Row {
     const LEFT: usize = 3;
 
     fn new(columns: usize) -> Row {
-        Row {
-            cells: vec![' '; columns + Row::LEFT],
-        }
+        Row { cells: vec![' '; columns + Row::LEFT] }
     }
 
     fn put(&mut self, column: usize, label: &str) {
         let label: Vec<char> = label.chars().collect();
         let last = self.cells.len().saturating_sub(label.len());
-        let from = (column + Row::LEFT)
-            .saturating_sub(label.len() / 2)
-            .min(last);
+        let from = (column + Row::LEFT).saturating_sub(label.len() / 2).min(last);
         let to = from + label.len();
         let around = from.saturating_sub(1)..(to + 1).min(self.cells.len());
         if to <= self.cells.len() && self.cells[around].iter().all(|&c| c == ' ') {
@@ -306,30 +275,14 @@ impl Row {
 
 /// A line per group: name, records, share, and a bar.
 fn group_lines(series: &Series, style: &TermStyle) -> Vec<String> {
-    let names: Vec<String> = series
-        .groups
-        .iter()
-        .map(|g| cut(&plain(&g.name), NAME_COLUMNS))
-        .collect();
+    let names: Vec<String> =
+        series.groups.iter().map(|g| cut(&plain(&g.name), NAME_COLUMNS)).collect();
     let counts: Vec<String> = series.groups.iter().map(|g| grouped(g.total)).collect();
     let widest_name = names.iter().map(|n| columns_of(n)).max().unwrap_or(0);
     let widest_count = counts.iter().map(String::len).max().unwrap_or(0);
-    let most = series
-        .groups
-        .iter()
-        .map(|g| g.total)
-        .max()
-        .unwrap_or(0)
-        .max(1);
-    let room = style
-        .width()
-        .saturating_sub(widest_name + widest_count + 10)
-        .min(BAR_COLUMNS);
-    let rows = series
-        .groups
-        .iter()
-        .zip(names.iter().zip(&counts))
-        .enumerate();
+    let most = series.groups.iter().map(|g| g.total).max().unwrap_or(0).max(1);
+    let room = style.width().saturating_sub(widest_name + widest_count + 10).min(BAR_COLUMNS);
+    let rows = series.groups.iter().zip(names.iter().zip(&counts)).enumerate();
     rows.map(|(place, (group, (name, count)))| {
         let pad = " ".repeat(widest_name - columns_of(name));
         let eighths = (group.total as f64 / most as f64 * room as f64 * 8.0).round() as usize;
@@ -349,32 +302,26 @@ fn bar(eighths: usize) -> String {
 
 /// A line per metric: its mean, least and greatest value, and how the mean goes.
 fn metric_lines(metrics: &[Metric], width: usize) -> Vec<String> {
-    let names: Vec<String> = metrics
-        .iter()
-        .map(|m| cut(&plain(&m.name), NAME_COLUMNS))
-        .collect();
+    let names: Vec<String> = metrics.iter().map(|m| cut(&plain(&m.name), NAME_COLUMNS)).collect();
     let widest = names.iter().map(|n| columns_of(n)).max().unwrap_or(0);
-    let lines =
-        metrics.iter().zip(names).map(|(metric, name)| {
-            let pad = " ".repeat(widest - columns_of(&name));
-            let ends = metric.band.iter().flatten().fold(
-                None,
-                |ends: Option<(f64, f64)>, &(low, high)| {
-                    let (least, most) = ends.unwrap_or((low, high));
-                    Some((least.min(low), most.max(high)))
-                },
-            );
-            let said = match (metric.mean, ends) {
-                (Some(mean), Some((low, high))) => format!(
-                    "mean {}   min {}   max {}",
-                    short_number(mean),
-                    short_number(low),
-                    short_number(high)
-                ),
-                _ => "no values".to_string(),
-            };
-            cut(&format!("{name}{pad}  {said}"), width)
-        });
+    let lines = metrics.iter().zip(names).map(|(metric, name)| {
+        let pad = " ".repeat(widest - columns_of(&name));
+        let ends =
+            metric.band.iter().flatten().fold(None, |ends: Option<(f64, f64)>, &(low, high)| {
+                let (least, most) = ends.unwrap_or((low, high));
+                Some((least.min(low), most.max(high)))
+            });
+        let said = match (metric.mean, ends) {
+            (Some(mean), Some((low, high))) => format!(
+                "mean {}   min {}   max {}",
+                short_number(mean),
+                short_number(low),
+                short_number(high)
+            ),
+            _ => "no values".to_string(),
+        };
+        cut(&format!("{name}{pad}  {said}"), width)
+    });
     lines.collect()
 }
 
@@ -439,10 +386,8 @@ mod tests {
         if names.len() > 1 {
             spec.by = vec!["type".to_string()];
         }
-        let mut rows = Rows {
-            groups: names.iter().map(|n| n.to_string()).collect(),
-            ..Rows::default()
-        };
+        let mut rows =
+            Rows { groups: names.iter().map(|n| n.to_string()).collect(), ..Rows::default() };
         for hour in 0..hours {
             for group in 0..names.len() {
                 rows.bucket_us.push(hour * HOUR);
@@ -457,41 +402,25 @@ mod tests {
 
     #[test]
     fn a_day_is_drawn_with_its_axis() {
-        let style = TermStyle {
-            columns: 66,
-            lines: 6,
-            colour: false,
-        };
-        let text = drawn(24, &[""], &style, |hour, _| {
-            if hour == 3 { 0 } else { hour as u64 * 100 }
-        });
+        let style = TermStyle { columns: 66, lines: 6, colour: false };
+        let text =
+            drawn(24, &[""], &style, |hour, _| if hour == 3 { 0 } else { hour as u64 * 100 });
         insta::assert_snapshot!(text);
     }
 
     #[test]
     fn groups_have_lines_and_korean_names_take_two_columns() {
-        let style = TermStyle {
-            columns: 66,
-            lines: 4,
-            colour: false,
-        };
-        let text = drawn(
-            24,
-            &["로그인", "click", "결제완료"],
-            &style,
-            |h, g| h as u64 * (3 - g as u64),
-        );
+        let style = TermStyle { columns: 66, lines: 4, colour: false };
+        let text = drawn(24, &["로그인", "click", "결제완료"], &style, |h, g| {
+            h as u64 * (3 - g as u64)
+        });
         insta::assert_snapshot!(text);
     }
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         for columns in [10, 40, 63, 80, 200] {
-            let style = TermStyle {
-                columns,
-                lines: 5,
-                colour: false,
-            };
+            let style = TermStyle { columns, lines: 5, colour: false };
             let text = drawn(
                 24,
                 &["아주아주아주 긴 이름의 그룹이 하나 있다", "b"],

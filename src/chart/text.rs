@@ -90,11 +90,8 @@ pub fn fit_middle(text: &str, size: f64, width: f64) -> String {
     let mut used = font.width("…", size);
     loop {
         let from_front = front <= back;
-        let next = if from_front {
-            characters[front]
-        } else {
-            characters[characters.len() - 1 - back]
-        };
+        let next =
+            if from_front { characters[front] } else { characters[characters.len() - 1 - back] };
         used += font.width(next.encode_utf8(&mut [0; 4]), size);
         if used > width || front + back + 1 >= characters.len() {
             break;
@@ -123,9 +120,7 @@ pub fn wrap(text: &str, size: f64, width: f64, lines: usize) -> Vec<String> {
         }
     }
     out.push(line);
-    out.iter()
-        .map(|line| fit(line.trim_end(), size, width))
-        .collect()
+    out.iter().map(|line| fit(line.trim_end(), size, width)).collect()
 }
 
 /// An integer with a comma every three digits.
@@ -152,11 +147,7 @@ pub fn per(step_us: i64) -> String {
     for (unit, one, many) in UNITS {
         if step_us >= unit && step_us % unit == 0 {
             let count = step_us / unit;
-            return if count == 1 {
-                one.to_string()
-            } else {
-                format!("{count} {many}")
-            };
+            return if count == 1 { one.to_string() } else { format!("{count} {many}") };
         }
     }
     format!("{} ms", step_us as f64 / 1000.0)
@@ -173,10 +164,7 @@ mod tests {
 
     #[test]
     fn jamo_in_pieces_become_syllables() {
-        assert_eq!(
-            plain("\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}"),
-            "한글"
-        );
+        assert_eq!(plain("\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}"), "한글");
         assert_eq!(plain("가\u{11a8}x"), "각x");
         assert_eq!(plain("\u{1100}x"), "\u{1100}x");
     }
@@ -191,10 +179,7 @@ mod tests {
         for width in [5.0, 20.0, 50.0, 90.0] {
             let cut = fit("아주 긴 그룹 이름 with latin", 12.0, width);
             assert!(cut.ends_with('…'));
-            assert!(
-                font().width(&cut, 12.0) <= width.max(font().width("…", 12.0)),
-                "{cut}"
-            );
+            assert!(font().width(&cut, 12.0) <= width.max(font().width("…", 12.0)), "{cut}");
         }
         assert_eq!(fit("short", 12.0, 100.0), "short");
     }
@@ -227,9 +212,8 @@ mod tests {
         let all: Vec<_> = [1, 10, 60, 300, 3600, 5400, 10_800, 86_400, 604_800]
             .map(|s: i64| per(s * 1_000_000))
             .into();
-        let said = [
-            "second", "10 s", "minute", "5 min", "hour", "90 min", "3 hours", "day", "7 days",
-        ];
+        let said =
+            ["second", "10 s", "minute", "5 min", "hour", "90 min", "3 hours", "day", "7 days"];
         assert_eq!(all, said);
         assert_eq!(per(250_000), "250 ms");
     }

@@ -118,10 +118,9 @@ impl Stride {
     fn ticks(self, clock: &Clock) -> Vec<(i64, i64)> {
         match self {
             Stride::Clock(us) => multiples(clock, us),
-            _ => midnights(clock)
-                .into_iter()
-                .filter(|&(_, local)| self.begins_with(local))
-                .collect(),
+            _ => {
+                midnights(clock).into_iter().filter(|&(_, local)| self.begins_with(local)).collect()
+            }
         }
     }
 }
@@ -176,28 +175,16 @@ impl TimeAxis {
             Stride::Clock(us) => clock_ticks(us, spec, clock),
             _ => date_ticks(stride, spec, clock),
         };
-        thin(
-            &mut ticks,
-            |us| (us - spec.start_us) as f64 * px_per_us,
-            size_px,
-        );
+        thin(&mut ticks, |us| (us - spec.start_us) as f64 * px_per_us, size_px);
 
         let minor_us = minor
             .filter(|minor| minor.length_us() as f64 * px_per_us >= 5.0)
             .map(|minor| minor.ticks(clock).into_iter().map(|(us, _)| us).collect())
             .unwrap_or_default();
         let is_close = matches!(stride, Stride::Clock(_));
-        let jumps = if is_close {
-            clock.jumps().map(|j| jump_mark(&j)).collect()
-        } else {
-            Vec::new()
-        };
-        TimeAxis {
-            ticks,
-            minor_us,
-            jumps,
-            caption: caption(spec, clock),
-        }
+        let jumps =
+            if is_close { clock.jumps().map(|j| jump_mark(&j)).collect() } else { Vec::new() };
+        TimeAxis { ticks, minor_us, jumps, caption: caption(spec, clock) }
     }
 }
 
@@ -217,22 +204,15 @@ fn clock_ticks(us: i64, spec: &ChartSpec, clock: &Clock) -> Vec<TimeTick> {
     at.into_iter()
         .map(|(at_us, local)| {
             let is_last_midnight = at_us == spec.end_us && local.rem_euclid(DAY) == 0;
-            let label = if is_last_midnight {
-                "24:00".to_string()
-            } else {
-                clock::time_of_day(local)
-            };
+            let label =
+                if is_last_midnight { "24:00".to_string() } else { clock::time_of_day(local) };
             let today = local.div_euclid(DAY);
             let below =
                 (spec.date.is_none() && !is_last_midnight && date != Some(today)).then(|| {
                     clock::formatted(local, if date.is_none() { "%Y-%m-%d" } else { "%m-%d" })
                 });
             date = Some(today);
-            TimeTick {
-                at_us,
-                label,
-                below,
-            }
+            TimeTick { at_us, label, below }
         })
         .collect()
 }
@@ -284,22 +264,13 @@ fn thin(ticks: &mut Vec<TimeTick>, x: impl Fn(i64) -> f64, size_px: f64) {
 }
 
 fn jump_mark(jump: &Jump) -> JumpMark {
-    let (from, to) = (
-        clock::time_of_day(jump.from_local_us),
-        clock::time_of_day(jump.to_local_us),
-    );
-    JumpMark {
-        at_us: jump.at_us,
-        label: format!("{from} → {to}"),
-    }
+    let (from, to) = (clock::time_of_day(jump.from_local_us), clock::time_of_day(jump.to_local_us));
+    JumpMark { at_us: jump.at_us, label: format!("{from} → {to}") }
 }
 
 fn caption(spec: &ChartSpec, clock: &Clock) -> String {
-    let mut offsets: Vec<String> = clock
-        .stretches()
-        .iter()
-        .map(|s| clock::offset_name(s.offset_us))
-        .collect();
+    let mut offsets: Vec<String> =
+        clock.stretches().iter().map(|s| clock::offset_name(s.offset_us)).collect();
     offsets.dedup();
     if offsets.len() > 3 {
         return format!("local time in {}", spec.tz.name());
@@ -320,44 +291,26 @@ mod tests {
     fn axis(tz: Tz, start: &str, end: &str, is_day: bool, width_px: f64) -> TimeAxis {
         let mut spec = ChartSpec::new(us(start), us(end), tz);
         spec.date = is_day.then(|| NaiveDate::from_ymd_opt(2022, 1, 1).unwrap());
-        TimeAxis::of(
-            &spec,
-            &Clock::new(tz, spec.start_us, spec.end_us),
-            width_px,
-            12.0,
-        )
+        TimeAxis::of(&spec, &Clock::new(tz, spec.start_us, spec.end_us), width_px, 12.0)
     }
 
     fn labels(axis: &TimeAxis) -> String {
-        axis.ticks
-            .iter()
-            .map(|t| t.label.as_str())
-            .collect::<Vec<_>>()
-            .join(" ")
+        axis.ticks.iter().map(|t| t.label.as_str()).collect::<Vec<_>>().join(" ")
     }
 
     fn hours(axis: &TimeAxis) -> Vec<f64> {
         let first = axis.ticks[0].at_us;
-        axis.ticks
-            .iter()
-            .map(|t| (t.at_us - first) as f64 / HOUR as f64)
-            .collect()
+        axis.ticks.iter().map(|t| (t.at_us - first) as f64 / HOUR as f64).collect()
     }
 
-    const SEOUL: (Tz, &str, &str) = (
-        chrono_tz::Asia::Seoul,
-        "2022-04-17T15:00:00Z",
-        "2022-04-18T15:00:00Z",
-    );
+    const SEOUL: (Tz, &str, &str) =
+        (chrono_tz::Asia::Seoul, "2022-04-17T15:00:00Z", "2022-04-18T15:00:00Z");
 
     #[test]
     fn a_day_is_counted_in_threes_from_0_to_24() {
         for width in [720.0, 1110.0] {
             let axis = axis(SEOUL.0, SEOUL.1, SEOUL.2, true, width);
-            assert_eq!(
-                labels(&axis),
-                "00:00 03:00 06:00 09:00 12:00 15:00 18:00 21:00 24:00"
-            );
+            assert_eq!(labels(&axis), "00:00 03:00 06:00 09:00 12:00 15:00 18:00 21:00 24:00");
             assert_eq!(axis.caption, "local time in Asia/Seoul (UTC+09:00)");
             assert!(axis.ticks.iter().all(|t| t.below.is_none()));
         }
@@ -374,19 +327,10 @@ mod tests {
             true,
             1110.0,
         );
-        assert_eq!(
-            labels(&axis),
-            "00:00 03:00 06:00 09:00 12:00 15:00 18:00 21:00 24:00"
-        );
-        assert_eq!(
-            hours(&axis),
-            [0.0, 4.0, 7.0, 10.0, 13.0, 16.0, 19.0, 22.0, 25.0]
-        );
+        assert_eq!(labels(&axis), "00:00 03:00 06:00 09:00 12:00 15:00 18:00 21:00 24:00");
+        assert_eq!(hours(&axis), [0.0, 4.0, 7.0, 10.0, 13.0, 16.0, 19.0, 22.0, 25.0]);
         assert_eq!(axis.jumps[0].label, "02:00 → 01:00");
-        assert_eq!(
-            axis.caption,
-            "local time in Europe/London (UTC+01:00 → UTC+00:00)"
-        );
+        assert_eq!(axis.caption, "local time in Europe/London (UTC+01:00 → UTC+00:00)");
     }
 
     #[test]
@@ -398,10 +342,7 @@ mod tests {
             true,
             1110.0,
         );
-        assert_eq!(
-            hours(&axis),
-            [0.0, 2.0, 5.0, 8.0, 11.0, 14.0, 17.0, 20.0, 23.0]
-        );
+        assert_eq!(hours(&axis), [0.0, 2.0, 5.0, 8.0, 11.0, 14.0, 17.0, 20.0, 23.0]);
         assert!(labels(&axis).ends_with("21:00 24:00"));
         assert_eq!(axis.jumps[0].label, "02:00 → 03:00");
     }
@@ -415,10 +356,7 @@ mod tests {
             true,
             1110.0,
         );
-        assert_eq!(
-            hours(&axis),
-            [0.0, 3.5, 6.5, 9.5, 12.5, 15.5, 18.5, 21.5, 24.5]
-        );
+        assert_eq!(hours(&axis), [0.0, 3.5, 6.5, 9.5, 12.5, 15.5, 18.5, 21.5, 24.5]);
         assert_eq!(axis.jumps[0].label, "02:00 → 01:30");
     }
 
@@ -431,11 +369,7 @@ mod tests {
             true,
             2200.0,
         );
-        assert!(
-            labels(&axis).starts_with("00:00 01:00 01:00 02:00 03:00"),
-            "{}",
-            labels(&axis)
-        );
+        assert!(labels(&axis).starts_with("00:00 01:00 01:00 02:00 03:00"), "{}", labels(&axis));
     }
 
     #[test]
@@ -448,39 +382,20 @@ mod tests {
             true,
             1110.0,
         );
-        assert_eq!(
-            labels(&axis),
-            "01:00 03:00 06:00 09:00 12:00 15:00 18:00 21:00 24:00"
-        );
+        assert_eq!(labels(&axis), "01:00 03:00 06:00 09:00 12:00 15:00 18:00 21:00 24:00");
     }
 
     #[test]
     fn part_of_a_day_has_ticks_inside_and_the_date_below() {
-        let axis = axis(
-            SEOUL.0,
-            "2022-04-18T00:07:00Z",
-            "2022-04-18T01:10:00Z",
-            false,
-            1110.0,
-        );
-        assert!(
-            labels(&axis).starts_with("09:10 09:15 09:20"),
-            "{}",
-            labels(&axis)
-        );
+        let axis = axis(SEOUL.0, "2022-04-18T00:07:00Z", "2022-04-18T01:10:00Z", false, 1110.0);
+        assert!(labels(&axis).starts_with("09:10 09:15 09:20"), "{}", labels(&axis));
         assert_eq!(axis.ticks[0].below.as_deref(), Some("2022-04-18"));
         assert!(axis.ticks[1..].iter().all(|t| t.below.is_none()));
     }
 
     #[test]
     fn a_few_days_have_hours_and_dates() {
-        let axis = axis(
-            SEOUL.0,
-            "2022-04-17T15:00:00Z",
-            "2022-04-20T15:00:00Z",
-            false,
-            1110.0,
-        );
+        let axis = axis(SEOUL.0, "2022-04-17T15:00:00Z", "2022-04-20T15:00:00Z", false, 1110.0);
         assert!(labels(&axis).starts_with("00:00 06:00 12:00 18:00 00:00"));
         assert!(labels(&axis).ends_with("18:00 24:00"));
         let below: Vec<_> = axis.ticks.iter().filter_map(|t| t.below.clone()).collect();
@@ -489,38 +404,14 @@ mod tests {
 
     #[test]
     fn a_week_a_month_and_years_have_dates() {
-        let week = axis(
-            SEOUL.0,
-            "2022-04-17T15:00:00Z",
-            "2022-04-24T15:00:00Z",
-            false,
-            1110.0,
-        );
+        let week = axis(SEOUL.0, "2022-04-17T15:00:00Z", "2022-04-24T15:00:00Z", false, 1110.0);
         assert_eq!(labels(&week), "04-18 04-19 04-20 04-21 04-22 04-23 04-24");
         assert_eq!(week.ticks[0].below.as_deref(), Some("2022"));
-        let month = axis(
-            SEOUL.0,
-            "2022-03-31T15:00:00Z",
-            "2022-04-30T15:00:00Z",
-            false,
-            1110.0,
-        );
+        let month = axis(SEOUL.0, "2022-03-31T15:00:00Z", "2022-04-30T15:00:00Z", false, 1110.0);
         assert_eq!(labels(&month), "04-04 04-11 04-18 04-25");
-        let year = axis(
-            SEOUL.0,
-            "2021-12-31T15:00:00Z",
-            "2022-12-31T15:00:00Z",
-            false,
-            1110.0,
-        );
+        let year = axis(SEOUL.0, "2021-12-31T15:00:00Z", "2022-12-31T15:00:00Z", false, 1110.0);
         assert!(labels(&year).starts_with("2022-01 2022-02"));
-        let decade = axis(
-            SEOUL.0,
-            "2012-12-31T15:00:00Z",
-            "2022-12-31T15:00:00Z",
-            false,
-            1110.0,
-        );
+        let decade = axis(SEOUL.0, "2012-12-31T15:00:00Z", "2022-12-31T15:00:00Z", false, 1110.0);
         assert!(labels(&decade).starts_with("2013 2014"));
     }
 
@@ -548,10 +439,7 @@ mod tests {
                         (x - half, x + half)
                     })
                     .collect();
-                assert!(
-                    spans.windows(2).all(|s| s[0].1 < s[1].0),
-                    "{end} {width} {axis:?}"
-                );
+                assert!(spans.windows(2).all(|s| s[0].1 < s[1].0), "{end} {width} {axis:?}");
                 assert!(!spans.is_empty(), "{end} {width}");
             }
         }

@@ -29,14 +29,8 @@ impl Round {
             .find(|d| d * 10f64.powi(power) >= least * (1.0 - 1e-9))
             .unwrap_or(10.0);
         match (digits, whole && power < 0) {
-            (_, true) => Round {
-                digits: 1.0,
-                power: 0,
-            },
-            (10.0, _) => Round {
-                digits: 1.0,
-                power: power + 1,
-            },
+            (_, true) => Round { digits: 1.0, power: 0 },
+            (10.0, _) => Round { digits: 1.0, power: power + 1 },
             _ => Round { digits, power },
         }
     }
@@ -61,11 +55,7 @@ impl ValueAxis {
     /// From zero up to at least `most` records, in about `ticks` steps.
     pub fn of_counts(most: u64, ticks: usize) -> ValueAxis {
         if most == 0 {
-            return ValueAxis {
-                low: 0.0,
-                high: 1.0,
-                ticks: vec![(0.0, "0".to_string())],
-            };
+            return ValueAxis { low: 0.0, high: 1.0, ticks: vec![(0.0, "0".to_string())] };
         }
         let step = Round::at_least(most as f64 / ticks.max(1) as f64, true);
         ValueAxis::between(0.0, most as f64, step)
@@ -120,11 +110,7 @@ impl ValueAxis {
             let (low, high) = ((low - room).max(f64::MIN), (high + room).min(f64::MAX));
             return ValueAxis { low, high, ticks };
         }
-        ValueAxis {
-            low,
-            high,
-            ticks: vec![(low, label(low)), (high, label(high))],
-        }
+        ValueAxis { low, high, ticks: vec![(low, label(low)), (high, label(high))] }
     }
 
     /// Where a value stands: 0 at the lowest, 1 at the highest.
@@ -140,10 +126,7 @@ fn labels(values: &[f64], step: Round) -> Vec<String> {
     const UNITS: [(i32, &str); 5] = [(12, "T"), (9, "B"), (6, "M"), (3, "k"), (0, "")];
     let largest = values.iter().fold(0f64, |m, v| m.max(v.abs()));
     if !(1e-4..1e15).contains(&largest) || step.decimals(0) > 9 {
-        return values
-            .iter()
-            .map(|&v| scientific(v, largest, step))
-            .collect();
+        return values.iter().map(|&v| scientific(v, largest, step)).collect();
     }
     let (unit, sign) = UNITS
         .into_iter()
@@ -184,10 +167,7 @@ pub fn plain_number(value: f64, decimals: usize) -> String {
     let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
     let whole = whole.parse().map_or_else(|_| whole.to_string(), grouped);
     let is_zero = text.bytes().all(|b| matches!(b, b'0' | b'.'));
-    format!(
-        "{}{whole}{rest}",
-        if value < 0.0 && !is_zero { "−" } else { "" }
-    )
+    format!("{}{whole}{rest}", if value < 0.0 && !is_zero { "−" } else { "" })
 }
 
 /// A number in a few characters: `1,234`, `12.3k`, `−0.05`, `1.2e−9`.
@@ -219,11 +199,7 @@ pub fn short_number(value: f64) -> String {
 
 /// The text of a number without zeros at the end of its decimals.
 fn without_zeros(text: &str) -> &str {
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        text
-    }
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
 #[cfg(test)]
@@ -232,21 +208,13 @@ mod tests {
 
     fn counts(most: u64) -> String {
         let axis = ValueAxis::of_counts(most, 4);
-        axis.ticks
-            .iter()
-            .map(|(_, l)| l.as_str())
-            .collect::<Vec<_>>()
-            .join(" ")
+        axis.ticks.iter().map(|(_, l)| l.as_str()).collect::<Vec<_>>().join(" ")
     }
 
     fn values(low: f64, high: f64) -> String {
         let axis = ValueAxis::of_values(low, high, 4);
         assert!(axis.low <= low && axis.high >= high, "{axis:?}");
-        axis.ticks
-            .iter()
-            .map(|(_, l)| l.as_str())
-            .collect::<Vec<_>>()
-            .join(" ")
+        axis.ticks.iter().map(|(_, l)| l.as_str()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -267,10 +235,7 @@ mod tests {
     fn values_may_be_negative_tiny_or_far_from_zero() {
         assert_eq!(values(-12.0, 31.0), "−20 0 20 40");
         assert_eq!(values(-5.0, -1.0), "−6 −4 −2 0");
-        assert_eq!(
-            values(37.5651, 37.5653),
-            "37.56510 37.56515 37.56520 37.56525 37.56530"
-        );
+        assert_eq!(values(37.5651, 37.5653), "37.56510 37.56515 37.56520 37.56525 37.56530");
         assert_eq!(values(1e-12, 4e-12), "0 1e−12 2e−12 3e−12 4e−12");
         assert_eq!(values(1e18, 8e18), "0 2e18 4e18 6e18 8e18");
         let seconds = "1,650,200,000 1,650,225,000 1,650,250,000 1,650,275,000 1,650,300,000";
@@ -287,19 +252,8 @@ mod tests {
 
     #[test]
     fn no_finite_value_breaks_the_axis() {
-        let all = [
-            f64::MIN,
-            -1e300,
-            -1.0,
-            -1e-300,
-            -5e-324,
-            0.0,
-            5e-324,
-            1e-9,
-            1.0,
-            1e16,
-            f64::MAX,
-        ];
+        let all =
+            [f64::MIN, -1e300, -1.0, -1e-300, -5e-324, 0.0, 5e-324, 1e-9, 1.0, 1e16, f64::MAX];
         for low in all {
             for high in all {
                 let axis = ValueAxis::of_values(low, high, 4);
@@ -307,10 +261,7 @@ mod tests {
                     axis.share(low).is_finite() && axis.share(high).is_finite(),
                     "{low} {high}"
                 );
-                assert!(
-                    !axis.ticks.is_empty() && axis.ticks.len() < 12,
-                    "{low} {high} {axis:?}"
-                );
+                assert!(!axis.ticks.is_empty() && axis.ticks.len() < 12, "{low} {high} {axis:?}");
             }
         }
     }
@@ -327,15 +278,8 @@ mod tests {
 
     #[test]
     fn short_numbers_are_short() {
-        let all = [
-            0.0, 7.0, 1234.0, 12_345.0, 1.5e6, -0.05, 3.716, 1.2e-9, 2.5e17,
-        ]
-        .map(short_number);
-        assert_eq!(
-            all,
-            [
-                "0", "7", "1,234", "12.3k", "1.5M", "−0.05", "3.72", "1.2e−9", "2.5e17"
-            ]
-        );
+        let all =
+            [0.0, 7.0, 1234.0, 12_345.0, 1.5e6, -0.05, 3.716, 1.2e-9, 2.5e17].map(short_number);
+        assert_eq!(all, ["0", "7", "1,234", "12.3k", "1.5M", "−0.05", "3.72", "1.2e−9", "2.5e17"]);
     }
 }

@@ -242,12 +242,7 @@ pub struct TypeArgs {
     ///
     /// Types: bool, int, float, text, json, list<bool>, list<int>, list<float>, list<text>.
     /// In rawcat.toml also as a table: type = { value = "float" }.
-    #[arg(
-        long = "type",
-        id = "type",
-        value_name = "COLUMN=TYPE",
-        value_delimiter = ','
-    )]
+    #[arg(long = "type", id = "type", value_name = "COLUMN=TYPE", value_delimiter = ',')]
     pub types: Vec<TypedColumn>,
 
     /// The pinned types of columns (default: rawcat.schema.json beside rawcat.toml)

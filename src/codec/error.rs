@@ -21,16 +21,8 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place {
-            layer,
-            encoding,
-            member,
-            offset,
-        } = self;
-        write!(
-            f,
-            "{encoding} member {member}, which begins at byte {offset} of layer {layer}"
-        )
+        let Place { layer, encoding, member, offset } = self;
+        write!(f, "{encoding} member {member}, which begins at byte {offset} of layer {layer}")
     }
 }
 
@@ -68,31 +60,17 @@ pub enum DecodeError {
     /// A member that is damaged. Only the first `good_bytes` bytes of the decoded content are
     /// verified: when more were given, decode again with `stop_after: Some(good_bytes)`.
     #[error("{place}, is damaged: {cause}; get a sound copy of the object")]
-    Contradicted {
-        place: Place,
-        cause: Contradiction,
-        good_bytes: u64,
-    },
+    Contradicted { place: Place, cause: Contradiction, good_bytes: u64 },
     /// Something that is no member follows the last one. Whole content was given.
     #[error(
         "{bytes} bytes that are not {encoding} follow the last member, from byte {offset} of layer {layer}"
     )]
-    TrailingGarbage {
-        layer: u8,
-        encoding: Encoding,
-        offset: u64,
-        bytes: u64,
-    },
+    TrailingGarbage { layer: u8, encoding: Encoding, offset: u64, bytes: u64 },
     /// As [`DecodeError::TrailingGarbage`], and every byte of it is zero.
     #[error(
         "{bytes} zero bytes follow the last {encoding} member, from byte {offset} of layer {layer}"
     )]
-    Padding {
-        layer: u8,
-        encoding: Encoding,
-        offset: u64,
-        bytes: u64,
-    },
+    Padding { layer: u8, encoding: Encoding, offset: u64, bytes: u64 },
     /// A layer decodes to more than `limit_bytes`.
     #[error(
         "layer {layer} decodes to more than {limit_bytes} bytes; raise --max-object-bytes if that is right"

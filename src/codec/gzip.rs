@@ -100,13 +100,7 @@ impl Gzip {
 
     /// Decodes as much of the open member as fits into `out`.
     pub fn step(&mut self, input: &[u8], out: &mut [u8]) -> Result<Moved, Contradiction> {
-        let moved = |consumed, produced, turn| {
-            Ok(Moved {
-                consumed,
-                produced,
-                turn,
-            })
-        };
+        let moved = |consumed, produced, turn| Ok(Moved { consumed, produced, turn });
         match self.state {
             State::Header => match header(input) {
                 Header::Whole(len) => {
@@ -135,14 +129,10 @@ impl Gzip {
     }
 
     fn body(&mut self, input: &[u8], out: &mut [u8]) -> Result<Moved, Contradiction> {
-        let steps = self
-            .steps
-            .as_mut()
-            .expect("a member is opened before its first step");
+        let steps = self.steps.as_mut().expect("a member is opened before its first step");
         let (total_in, total_out) = (steps.total_in(), steps.total_out());
-        let status = steps
-            .decompress(input, out, FlushDecompress::None)
-            .map_err(|_| Contradiction::Data)?;
+        let status =
+            steps.decompress(input, out, FlushDecompress::None).map_err(|_| Contradiction::Data)?;
         let consumed = (steps.total_in() - total_in) as usize;
         let produced = (steps.total_out() - total_out) as usize;
         self.crc.update(&out[..produced]);
@@ -161,11 +151,7 @@ impl Gzip {
             _ if consumed == 0 && produced == 0 => return Err(Contradiction::Data),
             _ => Turn::Again,
         };
-        Ok(Moved {
-            consumed,
-            produced,
-            turn,
-        })
+        Ok(Moved { consumed, produced, turn })
     }
 
     /// What tells that a member which seems cut off is damaged, so that its end was missed or was
@@ -254,18 +240,12 @@ impl Gzip {
         if declared > ceiling {
             return None;
         }
-        let believed = slice
-            .len()
-            .saturating_mul(RATIO_BELIEVED)
-            .saturating_add(1024);
+        let believed = slice.len().saturating_mul(RATIO_BELIEVED).saturating_add(1024);
         let mut room = declared.min(believed);
         loop {
             out.bytes.truncate(start);
             out.grow(room);
-            match self
-                .one_call
-                .gzip_decompress(slice, &mut out.bytes[start..])
-            {
+            match self.one_call.gzip_decompress(slice, &mut out.bytes[start..]) {
                 Ok(len) => {
                     out.bytes.truncate(start + len);
                     return member_end(slice, header_len, len);
@@ -328,11 +308,7 @@ fn header(input: &[u8]) -> Header {
         }
         at += 2;
     }
-    if at > input.len() {
-        Header::Short
-    } else {
-        Header::Whole(at)
-    }
+    if at > input.len() { Header::Short } else { Header::Whole(at) }
 }
 
 #[cfg(test)]
@@ -367,11 +343,7 @@ mod tests {
             let longer = [&bytes[..], b"data"].concat();
             assert_eq!(header(&longer), Header::Whole(len), "flags {flags}");
             for cut in 3..len {
-                assert_eq!(
-                    header(&bytes[..cut]),
-                    Header::Short,
-                    "flags {flags} cut {cut}"
-                );
+                assert_eq!(header(&bytes[..cut]), Header::Short, "flags {flags} cut {cut}");
             }
         }
     }
@@ -379,10 +351,7 @@ mod tests {
     #[test]
     fn reserved_flags_and_a_wrong_header_checksum_are_refused() {
         for flag in [0x20, 0x40, 0x80] {
-            assert_eq!(
-                header(&with_fields(flag)),
-                Header::Bad(Contradiction::Header)
-            );
+            assert_eq!(header(&with_fields(flag)), Header::Bad(Contradiction::Header));
         }
         let mut bytes = with_fields(FHCRC | FNAME);
         bytes[4] ^= 1;
@@ -434,9 +403,7 @@ mod tests {
 
     #[test]
     fn what_python_writes_is_read() {
-        let text: String = (0..12)
-            .map(|n| format!(r#"{{"n":{n},"os":"ios"}}"#))
-            .collect();
+        let text: String = (0..12).map(|n| format!(r#"{{"n":{n},"os":"ios"}}"#)).collect();
         let files = [
             &include_bytes!("../../tests/data/codec/python_named.gz")[..],
             include_bytes!("../../tests/data/codec/python_members.gz"),

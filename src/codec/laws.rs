@@ -29,12 +29,7 @@ impl Read for Pieces {
 }
 
 fn stream(bytes: &[u8], piece: usize) -> Input {
-    Input::Stream(Box::new(Pieces {
-        bytes: bytes.to_vec(),
-        at: 0,
-        piece,
-        fails: false,
-    }))
+    Input::Stream(Box::new(Pieces { bytes: bytes.to_vec(), at: 0, piece, fails: false }))
 }
 
 fn whole(bytes: &[u8]) -> Input {
@@ -64,10 +59,7 @@ fn decode(input: Input, limits: DecodeLimits) -> (Vec<u8>, Option<DecodeError>) 
             }
         }
     }
-    assert!(
-        matches!(decoder.next_block(&mut buf), Ok(Step::End)),
-        "the end is the end"
-    );
+    assert!(matches!(decoder.next_block(&mut buf), Ok(Step::End)), "the end is the end");
     assert_eq!(decoder.decoded_bytes(), (buf.len() - front.len()) as u64);
     let content = buf.split_off(front.len());
     assert_eq!(buf, front, "what the caller left is untouched");
@@ -85,11 +77,7 @@ fn usable(input: Input, limits: DecodeLimits) -> (Vec<u8>, Option<DecodeError>) 
 }
 
 fn tiny_limits(whole_bytes: usize, block_bytes: usize) -> DecodeLimits {
-    DecodeLimits {
-        whole_bytes,
-        block_bytes,
-        ..DecodeLimits::default()
-    }
+    DecodeLimits { whole_bytes, block_bytes, ..DecodeLimits::default() }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -122,17 +110,11 @@ impl Encoder {
                 out.truncate(len);
                 out
             }
-            Encoder::Zstd {
-                level,
-                checksum,
-                declare,
-            } => {
+            Encoder::Zstd { level, checksum, declare } => {
                 let mut encoder = ::zstd::stream::Encoder::new(Vec::new(), level).unwrap();
                 encoder.include_checksum(checksum).unwrap();
                 if declare {
-                    encoder
-                        .set_pledged_src_size(Some(content.len() as u64))
-                        .unwrap();
+                    encoder.set_pledged_src_size(Some(content.len() as u64)).unwrap();
                 }
                 encoder.write_all(content).unwrap();
                 encoder.finish().unwrap()
@@ -152,32 +134,19 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 }
 
 fn zstd_frame(content: &[u8]) -> Vec<u8> {
-    Encoder::Zstd {
-        level: 3,
-        checksum: true,
-        declare: false,
-    }
-    .member(content)
+    Encoder::Zstd { level: 3, checksum: true, declare: false }.member(content)
 }
 
 fn json(records: usize) -> Vec<u8> {
     let mut text = Vec::new();
     for n in 0..records {
-        write!(
-            text,
-            r#"{{"n":{n},"os":"ios","value":"{}"}}"#,
-            n * 7919 % 1000
-        )
-        .unwrap();
+        write!(text, r#"{{"n":{n},"os":"ios","value":"{}"}}"#, n * 7919 % 1000).unwrap();
     }
     text
 }
 
 fn gzip_encoder() -> impl Strategy<Value = Encoder> {
-    prop_oneof![
-        (0..10u32).prop_map(Encoder::Flate),
-        (0..13i32).prop_map(Encoder::Libdeflate)
-    ]
+    prop_oneof![(0..10u32).prop_map(Encoder::Flate), (0..13i32).prop_map(Encoder::Libdeflate)]
 }
 
 fn zstd_encoder() -> impl Strategy<Value = Encoder> {
@@ -227,16 +196,8 @@ fn gzip_members() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
 }
 
 fn concat(members: Vec<(Encoder, Vec<u8>)>) -> (Vec<u8>, Vec<u8>) {
-    let encoded = members
-        .iter()
-        .flat_map(|(encoder, content)| encoder.member(content));
-    (
-        encoded.collect(),
-        members
-            .iter()
-            .flat_map(|(_, content)| content.clone())
-            .collect(),
-    )
+    let encoded = members.iter().flat_map(|(encoder, content)| encoder.member(content));
+    (encoded.collect(), members.iter().flat_map(|(_, content)| content.clone()).collect())
 }
 
 fn limits() -> impl Strategy<Value = DecodeLimits> {
@@ -416,19 +377,12 @@ fn every_cut_of_a_small_object_is_truncated_or_ends_between_members() {
         let members: Vec<Vec<u8>> = parts.iter().map(|part| encode(part)).collect();
         let (encoded, plain) = (members.concat(), parts.concat());
         for cut in 4..=encoded.len() {
-            let mut ends = members
-                .iter()
-                .zip(&parts)
-                .scan((0, 0), |at, (member, part)| {
-                    *at = (at.0 + member.len(), at.1 + part.len());
-                    Some(*at)
-                });
+            let mut ends = members.iter().zip(&parts).scan((0, 0), |at, (member, part)| {
+                *at = (at.0 + member.len(), at.1 + part.len());
+                Some(*at)
+            });
             let between = ends.clone().any(|(end, _)| end == cut);
-            let complete = ends
-                .by_ref()
-                .filter(|(end, _)| *end <= cut)
-                .map(|(_, len)| len)
-                .max();
+            let complete = ends.by_ref().filter(|(end, _)| *end <= cut).map(|(_, len)| len).max();
             for bytes in [whole(&encoded[..cut]), stream(&encoded[..cut], 7)] {
                 let (content, error) = decode(bytes, tiny_limits(1 << 20, 100));
                 assert_eq!(
@@ -437,10 +391,7 @@ fn every_cut_of_a_small_object_is_truncated_or_ends_between_members() {
                     "{cut} {error:?}"
                 );
                 assert!(plain.starts_with(&content));
-                assert!(
-                    content.len() >= complete.unwrap_or(0),
-                    "whole members are kept"
-                );
+                assert!(content.len() >= complete.unwrap_or(0), "whole members are kept");
             }
         }
     }
@@ -451,10 +402,8 @@ fn a_cut_inside_a_member_keeps_what_came_before_it() {
     for encode in [gzip, zstd_frame] {
         let plain = json(100_000);
         let encoded = encode(&plain);
-        let (content, error) = decode(
-            whole(&encoded[..encoded.len() / 2]),
-            DecodeLimits::default(),
-        );
+        let (content, error) =
+            decode(whole(&encoded[..encoded.len() / 2]), DecodeLimits::default());
         assert_eq!(kind(&error), "truncated");
         assert!(plain.starts_with(&content) && content.len() > plain.len() / 3);
     }
@@ -465,16 +414,9 @@ fn every_flipped_bit_is_noticed_or_changes_nothing() {
     for encode in [gzip, zstd_frame] {
         let plain = [json(9), json(30), json(2)].concat();
         let encoded = [encode(&json(9)), encode(&json(30)), encode(&json(2))].concat();
-        let ends = [
-            0,
-            encode(&json(9)).len(),
-            encoded.len() - encode(&json(2)).len(),
-        ];
-        let descriptors = if encoded.starts_with(&zstd::MAGIC) {
-            ends.map(|end| end + 4)
-        } else {
-            [0; 3]
-        };
+        let ends = [0, encode(&json(9)).len(), encoded.len() - encode(&json(2)).len()];
+        let descriptors =
+            if encoded.starts_with(&zstd::MAGIC) { ends.map(|end| end + 4) } else { [0; 3] };
         // Without the magic number it is another file.
         for bit in 4 * 8..encoded.len() * 8 {
             let mut bytes = encoded.clone();
@@ -502,19 +444,11 @@ fn a_large_member_that_is_damaged_can_be_given_again_up_to_the_good_part() {
         bytes.extend(encode(&json(1)));
         let limits = tiny_limits(5000, 1000);
         let (content, error) = decode(whole(&bytes), limits);
-        let Some(DecodeError::Contradicted { good_bytes, .. }) = error else {
-            panic!("{error:?}")
-        };
+        let Some(DecodeError::Contradicted { good_bytes, .. }) = error else { panic!("{error:?}") };
         assert_eq!(good_bytes, good.len() as u64);
-        assert!(
-            content.len() > good.len() + 5000,
-            "the large member was given in blocks"
-        );
+        assert!(content.len() > good.len() + 5000, "the large member was given in blocks");
 
-        let again = DecodeLimits {
-            stop_after: Some(good_bytes),
-            ..limits
-        };
+        let again = DecodeLimits { stop_after: Some(good_bytes), ..limits };
         let (content, error) = decode(whole(&bytes), again);
         assert!(error.is_none());
         assert_eq!(content, good);
@@ -536,16 +470,8 @@ fn a_damaged_outer_layer_takes_back_what_came_through_it() {
         let end = bytes.len();
         bytes[end - 2] ^= 1;
         let (content, error) = decode(whole(&bytes), tiny_limits(1000, 100));
-        let Some(DecodeError::Contradicted {
-            good_bytes, place, ..
-        }) = error
-        else {
-            panic!()
-        };
-        assert_eq!(
-            (good_bytes, place.layer, place.member),
-            (good.len() as u64, 1, 2)
-        );
+        let Some(DecodeError::Contradicted { good_bytes, place, .. }) = error else { panic!() };
+        assert_eq!((good_bytes, place.layer, place.member), (good.len() as u64, 1, 2));
         assert!(content.len() > good.len());
         assert!(content.starts_with(&good));
     }
@@ -569,36 +495,21 @@ fn a_cut_outer_layer_cuts_the_inner_one() {
     let plain = json(50_000);
     let bytes = gzip(&zstd_frame(&plain[..1000]));
     let (content, error) = decode(whole(&bytes[..bytes.len() - 1]), DecodeLimits::default());
-    assert_eq!(
-        (kind(&error), content.as_slice()),
-        ("truncated", &plain[..1000])
-    );
+    assert_eq!((kind(&error), content.as_slice()), ("truncated", &plain[..1000]));
     let bytes = gzip(&gzip(&plain));
     let (content, error) = decode(whole(&bytes[..bytes.len() / 2]), DecodeLimits::default());
-    assert!(matches!(
-        error,
-        Some(DecodeError::Truncated {
-            place: Place { layer: 1, .. }
-        })
-    ));
+    assert!(matches!(error, Some(DecodeError::Truncated { place: Place { layer: 1, .. } })));
     assert!(plain.starts_with(&content) && content.len() > plain.len() / 3);
 }
 
 #[test]
 fn what_follows_the_last_member_is_named_and_the_members_are_given() {
     let plain = json(20);
-    for (encode, encoding) in [
-        (gzip as fn(&[u8]) -> Vec<u8>, Encoding::Gzip),
-        (zstd_frame, Encoding::Zstd),
-    ] {
+    for (encode, encoding) in
+        [(gzip as fn(&[u8]) -> Vec<u8>, Encoding::Gzip), (zstd_frame, Encoding::Zstd)]
+    {
         let member = encode(&plain);
-        for tail in [
-            &b"{\"a\":1}"[..],
-            &[0; 700],
-            b"\0\0\x01",
-            b"\n",
-            &[0x1f, 0x8b, 7, 0],
-        ] {
+        for tail in [&b"{\"a\":1}"[..], &[0; 700], b"\0\0\x01", b"\n", &[0x1f, 0x8b, 7, 0]] {
             let bytes = [&member, &member, tail].concat();
             for input in [whole(&bytes), stream(&bytes, 3)] {
                 let (content, error) = decode(input, DecodeLimits::default());
@@ -608,18 +519,8 @@ fn what_follows_the_last_member_is_named_and_the_members_are_given() {
                 assert_eq!(kind(&error), if zero { "padding" } else { "garbage" });
                 match error {
                     Some(
-                        DecodeError::TrailingGarbage {
-                            layer,
-                            encoding: found,
-                            offset,
-                            bytes,
-                        }
-                        | DecodeError::Padding {
-                            layer,
-                            encoding: found,
-                            offset,
-                            bytes,
-                        },
+                        DecodeError::TrailingGarbage { layer, encoding: found, offset, bytes }
+                        | DecodeError::Padding { layer, encoding: found, offset, bytes },
                     ) => assert_eq!(
                         (layer, found, offset, bytes),
                         (1, encoding, at, tail.len() as u64)
@@ -628,19 +529,10 @@ fn what_follows_the_last_member_is_named_and_the_members_are_given() {
                 }
             }
         }
-        let (content, error) = decode(
-            whole(&gzip(&[&member[..], b"tail"].concat())),
-            DecodeLimits::default(),
-        );
+        let (content, error) =
+            decode(whole(&gzip(&[&member[..], b"tail"].concat())), DecodeLimits::default());
         assert_eq!(content, plain);
-        assert!(matches!(
-            error,
-            Some(DecodeError::TrailingGarbage {
-                layer: 2,
-                bytes: 4,
-                ..
-            })
-        ));
+        assert!(matches!(error, Some(DecodeError::TrailingGarbage { layer: 2, bytes: 4, .. })));
     }
 }
 
@@ -649,10 +541,7 @@ fn a_fourth_layer_is_an_error() {
     let three = gzip(&zstd_frame(&gzip(&json(5))));
     let mut decoder = Decoder::new(whole(&three), DecodeLimits::default());
     assert_eq!(decoder.next_block(&mut Vec::new()).unwrap(), Step::More);
-    assert_eq!(
-        decoder.encodings(),
-        [Encoding::Gzip, Encoding::Zstd, Encoding::Gzip]
-    );
+    assert_eq!(decoder.encodings(), [Encoding::Gzip, Encoding::Zstd, Encoding::Gzip]);
     assert_eq!(decoder.encoding(), Encoding::Gzip);
     for four in [gzip(&three), zstd_frame(&three)] {
         let (content, error) = decode(whole(&four), DecodeLimits::default());
@@ -673,12 +562,7 @@ fn a_plain_body_is_moved_and_not_copied() {
 
 #[test]
 fn an_empty_object_and_an_empty_member_have_no_content() {
-    for bytes in [
-        Vec::new(),
-        gzip(b""),
-        zstd_frame(b""),
-        Encoder::ZstdSkippable.member(b"x"),
-    ] {
+    for bytes in [Vec::new(), gzip(b""), zstd_frame(b""), Encoder::ZstdSkippable.member(b"x")] {
         for input in [whole(&bytes), stream(&bytes, 1)] {
             let (content, error) = decode(input, DecodeLimits::default());
             assert!(content.is_empty() && error.is_none());
@@ -694,19 +578,10 @@ fn a_failing_reader_drops_the_member_it_broke() {
         bytes.pop();
         let plain = encode(&one) == one;
         let len = bytes.len() as u64;
-        let reader = Pieces {
-            bytes,
-            at: 0,
-            piece: 11,
-            fails: true,
-        };
+        let reader = Pieces { bytes, at: 0, piece: 11, fails: true };
         let (content, error) = decode(Input::Stream(Box::new(reader)), DecodeLimits::default());
         assert!(matches!(error, Some(DecodeError::Read { offset, .. }) if offset == len));
-        let expected = if plain {
-            one.len() + two.len() - 1
-        } else {
-            one.len()
-        };
+        let expected = if plain { one.len() + two.len() - 1 } else { one.len() };
         assert_eq!(content.len(), expected);
     }
 }
@@ -747,12 +622,7 @@ fn a_bomb_stops_at_the_limit_and_is_never_held() {
         stop_after: None,
     };
     let one_member = gzip(&vec![0; 64 << 20]);
-    for bytes in [
-        bomb(64),
-        one_member.clone(),
-        gzip(&one_member),
-        zstd_frame(&vec![0; 64 << 20]),
-    ] {
+    for bytes in [bomb(64), one_member.clone(), gzip(&one_member), zstd_frame(&vec![0; 64 << 20])] {
         let mut decoder = Decoder::new(Input::Whole(bytes), limits);
         let mut buf = Vec::new();
         let error = loop {

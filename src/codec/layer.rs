@@ -101,12 +101,7 @@ impl Layer {
         }
         let start = bytes.len();
         let most = start + self.limits.block_bytes + self.limits.whole_bytes + STEP_BYTES;
-        let mut out = Output {
-            bytes,
-            start,
-            floor: start,
-            most,
-        };
+        let mut out = Output { bytes, start, floor: start, most };
         let result = self.run(&mut out);
         if let Err(stop) = &result
             && !stop.keep
@@ -162,10 +157,7 @@ impl Layer {
                         return Ok(true);
                     }
                     if !handed_out && out.open_len() > self.limits.whole_bytes {
-                        self.open = self.open.take().map(|open| Open {
-                            handed_out: true,
-                            ..open
-                        });
+                        self.open = self.open.take().map(|open| Open { handed_out: true, ..open });
                         return Ok(true);
                     }
                 }
@@ -191,18 +183,12 @@ impl Layer {
             let error = DecodeError::TooManyMembers { layer: self.number };
             return Err(Stop { error, keep: true });
         }
-        self.open = Some(Open {
-            offset: self.source.offset(),
-            handed_out: false,
-        });
+        self.open = Some(Open { offset: self.source.offset(), handed_out: false });
         if let Codec::Gzip(gzip) = &mut self.codec
             && self.source.ended()
         {
             let left = self.limits.object_bytes - (self.given + out.len() as u64);
-            let room = self
-                .limits
-                .whole_bytes
-                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            let room = self.limits.whole_bytes.min(usize::try_from(left).unwrap_or(usize::MAX));
             let input = self.source.available();
             if let Some(consumed) = gzip.member(input, self.members == 0, out, room) {
                 self.source.consume(consumed);
@@ -219,11 +205,10 @@ impl Layer {
         let left = self.limits.object_bytes - (self.given + out.len() as u64);
         let input = self.source.available();
         // One byte beyond the limit tells a member that ends there from one that goes on.
-        let room = self.codec.room(input, self.limits.whole_bytes).min(
-            usize::try_from(left)
-                .unwrap_or(usize::MAX)
-                .saturating_add(1),
-        );
+        let room = self
+            .codec
+            .room(input, self.limits.whole_bytes)
+            .min(usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1));
         let before = out.bytes.len();
         out.grow(room);
         match self.codec.step(input, &mut out.bytes[before..]) {
@@ -232,10 +217,7 @@ impl Layer {
                 self.source.consume(moved.consumed);
                 if moved.produced as u64 > left {
                     let limit_bytes = self.limits.object_bytes;
-                    let error = DecodeError::TooLarge {
-                        layer: self.number,
-                        limit_bytes,
-                    };
+                    let error = DecodeError::TooLarge { layer: self.number, limit_bytes };
                     return Err(Stop { error, keep: false });
                 }
                 Ok(moved.turn)
@@ -262,10 +244,7 @@ impl Layer {
             layer: self.number,
             encoding: self.codec.encoding(),
             member: self.members + 1,
-            offset: self
-                .open
-                .as_ref()
-                .map_or(self.source.offset(), |open| open.offset),
+            offset: self.open.as_ref().map_or(self.source.offset(), |open| open.offset),
         }
     }
 
@@ -273,11 +252,9 @@ impl Layer {
     fn failure(&mut self) -> Option<DecodeError> {
         let error = self.source.take_failure()?;
         Some(match error {
-            DecodeError::Contradicted { place, cause, .. } => DecodeError::Contradicted {
-                place,
-                cause,
-                good_bytes: self.good_bytes(),
-            },
+            DecodeError::Contradicted { place, cause, .. } => {
+                DecodeError::Contradicted { place, cause, good_bytes: self.good_bytes() }
+            }
             other => other,
         })
     }
@@ -291,9 +268,7 @@ impl Layer {
             return self.damaged(cause.into());
         }
         let keep = self.source.failure().is_none_or(DecodeError::is_clean_end);
-        let error = self.failure().unwrap_or(DecodeError::Truncated {
-            place: self.place(),
-        });
+        let error = self.failure().unwrap_or(DecodeError::Truncated { place: self.place() });
         Stop { error, keep }
     }
 
@@ -305,19 +280,9 @@ impl Layer {
         let (layer, encoding) = (self.number, self.codec.encoding());
         // A layer below that failed is the more serious news: this may be its consequence.
         let error = self.failure().unwrap_or(if zero {
-            DecodeError::Padding {
-                layer,
-                encoding,
-                offset,
-                bytes,
-            }
+            DecodeError::Padding { layer, encoding, offset, bytes }
         } else {
-            DecodeError::TrailingGarbage {
-                layer,
-                encoding,
-                offset,
-                bytes,
-            }
+            DecodeError::TrailingGarbage { layer, encoding, offset, bytes }
         });
         Stop { error, keep: true }
     }
@@ -326,14 +291,12 @@ impl Layer {
         let place = self.place();
         self.source.settle();
         let error = match fault {
-            Fault::Contradiction(cause) => DecodeError::Contradicted {
-                place,
-                cause,
-                good_bytes: self.good_bytes(),
-            },
-            Fault::Unsupported(what) => self
-                .failure()
-                .unwrap_or(DecodeError::Unsupported { place, what }),
+            Fault::Contradiction(cause) => {
+                DecodeError::Contradicted { place, cause, good_bytes: self.good_bytes() }
+            }
+            Fault::Unsupported(what) => {
+                self.failure().unwrap_or(DecodeError::Unsupported { place, what })
+            }
         };
         Stop { error, keep: false }
     }

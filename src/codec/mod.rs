@@ -122,18 +122,9 @@ pub struct Decoder {
 
 impl Decoder {
     pub fn new(input: Input, limits: DecodeLimits) -> Decoder {
-        let limits = DecodeLimits {
-            block_bytes: limits.block_bytes.max(1),
-            ..limits
-        };
+        let limits = DecodeLimits { block_bytes: limits.block_bytes.max(1), ..limits };
         let stage = Stage::Unopened(input);
-        Decoder {
-            limits,
-            stage,
-            encodings: Vec::new(),
-            decoded_bytes: 0,
-            error: None,
-        }
+        Decoder { limits, stage, encodings: Vec::new(), decoded_bytes: 0, error: None }
     }
 
     /// The encoding of the object itself, known after the first call of `next_block`.
@@ -236,9 +227,7 @@ impl Decoder {
             };
             if self.encodings.len() == LAYERS_MAX {
                 buf.truncate(start);
-                return Err(DecodeError::TooDeep {
-                    encoding: inner.encoding(),
-                });
+                return Err(DecodeError::TooDeep { encoding: inner.encoding() });
             }
             source = Source::of_layer(buf.split_off(start), layer, result.err());
             source.gather();
@@ -263,10 +252,7 @@ impl Decoder {
         };
         if (buf.len() - start) as u64 > left {
             buf.truncate(start + left as usize);
-            return Err(DecodeError::TooLarge {
-                layer: 1,
-                limit_bytes,
-            });
+            return Err(DecodeError::TooLarge { layer: 1, limit_bytes });
         }
         result.map(|()| Step::More)
     }

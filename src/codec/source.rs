@@ -41,27 +41,13 @@ impl Source {
             Input::Stream(reader) => (Vec::new(), Feed::Reader(reader)),
         };
         let ended = matches!(feed, Feed::Memory);
-        Source {
-            bytes,
-            at: 0,
-            base: 0,
-            feed,
-            ended,
-            failure: None,
-        }
+        Source { bytes, at: 0, base: 0, feed, ended, failure: None }
     }
 
     /// What `layer` decodes to. `bytes` came out of it already; `failure` is how it ended, if it has.
     pub fn of_layer(bytes: Vec<u8>, layer: Box<Layer>, failure: Option<DecodeError>) -> Source {
         let ended = failure.is_some();
-        Source {
-            bytes,
-            at: 0,
-            base: 0,
-            feed: Feed::Layer(layer),
-            ended,
-            failure,
-        }
+        Source { bytes, at: 0, base: 0, feed: Feed::Layer(layer), ended, failure }
     }
 
     /// Pulls a layer's output together while it is small, so that it can be decoded from memory.
@@ -107,10 +93,7 @@ impl Source {
         self.base += (out.len() - before) as u64;
         self.ended = !matches!(result, Ok(false));
         match result {
-            Err(source) => Err(DecodeError::Read {
-                offset: self.offset(),
-                source,
-            }),
+            Err(source) => Err(DecodeError::Read { offset: self.offset(), source }),
             Ok(_) => self.take_failure().map_or(Ok(()), Err),
         }
     }

@@ -42,19 +42,13 @@ pub(super) struct Zstd {
 
 impl Zstd {
     pub fn new() -> Zstd {
-        Zstd {
-            context: DCtx::create(),
-            state: State::Header,
-        }
+        Zstd { context: DCtx::create(), state: State::Header }
     }
 
     pub fn front(bytes: &[u8]) -> Front {
         let starts = |magic: &[u8]| bytes.iter().zip(magic).all(|(byte, magic)| byte == magic);
         let skippable = bytes.first().is_some_and(|byte| byte & 0xf0 == 0x50)
-            && bytes[1..]
-                .iter()
-                .zip(&SKIPPABLE)
-                .all(|(byte, magic)| byte == magic);
+            && bytes[1..].iter().zip(&SKIPPABLE).all(|(byte, magic)| byte == magic);
         match starts(&MAGIC) || skippable {
             true if bytes.len() >= MAGIC.len() => Front::Member,
             true => Front::Short,
@@ -71,10 +65,9 @@ impl Zstd {
     pub fn room(&self, input: &[u8], limit: usize) -> usize {
         let believed = input.len().saturating_mul(RATIO_BELIEVED).min(limit) as u64;
         match self.state {
-            State::Frame {
-                declared: Some(len),
-                produced: 0,
-            } if len <= believed => (len as usize).max(1),
+            State::Frame { declared: Some(len), produced: 0 } if len <= believed => {
+                (len as usize).max(1)
+            }
             State::Frame { .. } => step_room(input),
             State::Header | State::Skip { .. } => 0,
         }
@@ -82,13 +75,7 @@ impl Zstd {
 
     /// Decodes as much of the open frame as fits into `out`.
     pub fn step(&mut self, input: &[u8], out: &mut [u8]) -> Result<Moved, Fault> {
-        let moved = |consumed, produced, turn| {
-            Ok(Moved {
-                consumed,
-                produced,
-                turn,
-            })
-        };
+        let moved = |consumed, produced, turn| Ok(Moved { consumed, produced, turn });
         match &mut self.state {
             State::Header if input.len() < MAGIC.len() => moved(0, 0, Turn::Hungry),
             State::Header if !input.starts_with(&MAGIC) => {
@@ -97,11 +84,7 @@ impl Zstd {
                 };
                 let left = u64::from_le_bytes(*head) >> 32;
                 self.state = State::Skip { left };
-                moved(
-                    SKIPPABLE_HEADER_BYTES,
-                    0,
-                    if left == 0 { Turn::Done } else { Turn::Again },
-                )
+                moved(SKIPPABLE_HEADER_BYTES, 0, if left == 0 { Turn::Done } else { Turn::Again })
             }
             State::Header => {
                 let Some(header) = FrameHeader::read(&input[MAGIC.len()..]) else {
@@ -109,25 +92,14 @@ impl Zstd {
                 };
                 header.check()?;
                 // Without this, what a frame before left unfinished would go on here.
-                self.context
-                    .reset(ResetDirective::SessionOnly)
-                    .map_err(|_| Contradiction::Data)?;
-                self.state = State::Frame {
-                    declared: header.content_bytes,
-                    produced: 0,
-                };
+                self.context.reset(ResetDirective::SessionOnly).map_err(|_| Contradiction::Data)?;
+                self.state = State::Frame { declared: header.content_bytes, produced: 0 };
                 moved(0, 0, Turn::Again)
             }
             State::Skip { left } => {
-                let consumed = usize::try_from(*left)
-                    .unwrap_or(usize::MAX)
-                    .min(input.len());
+                let consumed = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 *left -= consumed as u64;
-                moved(
-                    consumed,
-                    0,
-                    if *left == 0 { Turn::Done } else { Turn::Hungry },
-                )
+                moved(consumed, 0, if *left == 0 { Turn::Done } else { Turn::Hungry })
             }
             State::Frame { declared, produced } => {
                 let moved = frame(&mut self.context, input, out)?;
@@ -150,12 +122,12 @@ fn frame(context: &mut DCtx<'_>, input: &[u8], out: &mut [u8]) -> Result<Moved, 
     let space = out.len();
     let mut from = InBuffer::around(input);
     let mut into = OutBuffer::around(out);
-    let left = context
-        .decompress_stream(&mut into, &mut from)
-        .map_err(|code| match 0usize.wrapping_sub(code) {
+    let left = context.decompress_stream(&mut into, &mut from).map_err(|code| {
+        match 0usize.wrapping_sub(code) {
             CHECKSUM_WRONG => Contradiction::Checksum,
             _ => Contradiction::Data,
-        })?;
+        }
+    })?;
     let (consumed, produced) = (from.pos(), into.pos());
     let turn = match left {
         0 => Turn::Done,
@@ -163,11 +135,7 @@ fn frame(context: &mut DCtx<'_>, input: &[u8], out: &mut [u8]) -> Result<Moved, 
         _ if consumed == 0 && produced == 0 => return Err(Contradiction::Data),
         _ => Turn::Again,
     };
-    Ok(Moved {
-        consumed,
-        produced,
-        turn,
-    })
+    Ok(Moved { consumed, produced, turn })
 }
 
 /// RFC 8878, 3.1.1.1.
@@ -190,11 +158,7 @@ impl FrameHeader {
             at += count;
             Some(u64::from_le_bytes(le))
         };
-        let window = if single_segment {
-            None
-        } else {
-            Some(number(1)?)
-        };
+        let window = if single_segment { None } else { Some(number(1)?) };
         let dictionary = number([0, 1, 2, 4][usize::from(descriptor & 3)])? as u32;
         let content_bytes = match descriptor >> 6 {
             0 if single_segment => Some(number(1)?),
@@ -210,18 +174,12 @@ impl FrameHeader {
             }
             None => content_bytes.unwrap_or(0),
         };
-        Some(FrameHeader {
-            content_bytes,
-            window_bytes,
-            dictionary,
-        })
+        Some(FrameHeader { content_bytes, window_bytes, dictionary })
     }
 
     fn check(&self) -> Result<(), Fault> {
         if self.dictionary != 0 {
-            return Err(Fault::Unsupported(Unsupported::Dictionary {
-                id: self.dictionary,
-            }));
+            return Err(Fault::Unsupported(Unsupported::Dictionary { id: self.dictionary }));
         }
         if self.window_bytes > WINDOW_BYTES_MAX {
             return Err(Fault::Unsupported(Unsupported::Window {
@@ -246,17 +204,11 @@ mod tests {
             dictionary,
         };
         assert_eq!(read(&[0x00, 0x00]), header(None, 1024, 0));
-        assert_eq!(
-            read(&[0x00, 10 << 3 | 4]),
-            header(None, (1 << 20) + (1 << 19), 0)
-        );
+        assert_eq!(read(&[0x00, 10 << 3 | 4]), header(None, (1 << 20) + (1 << 19), 0));
         assert_eq!(read(&[0x20, 200]), header(Some(200), 200, 0));
         assert_eq!(read(&[0x60, 1, 0]), header(Some(257), 257, 0));
         assert_eq!(read(&[0x81, 0, 7, 5, 0, 0, 0]), header(Some(5), 1024, 7));
-        assert_eq!(
-            read(&[0xe3, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]),
-            header(Some(9), 9, 1)
-        );
+        assert_eq!(read(&[0xe3, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]), header(Some(9), 9, 1));
     }
 
     #[test]

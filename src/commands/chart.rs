@@ -12,9 +12,7 @@ use crate::chart::{self, ChartSpec, TermStyle};
 use crate::config::ChartConfig;
 use crate::error::{Error, ExitCode, Interrupt, wants_colour};
 use crate::job::verdict_text;
-use crate::publish::{
-    Item, Manifest, Out, PublishError, Published, Step, Target, read_table,
-};
+use crate::publish::{Item, Manifest, Out, PublishError, Published, Step, Target, read_table};
 use crate::window::Window;
 
 /// Draws the selected days as one picture, in the terminal or into `charts/`.
@@ -32,10 +30,12 @@ pub fn chart(config: &ChartConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
     let mut table = first.table.clone();
     for day in &days[1..] {
         let joined = table.vstack_mut(&day.table);
-        joined.map_err(|_| Error::usage(
-            format!("{} has other columns in its buckets than {}", day.name(), first.name()),
-            "publish the days with the same --by and --metric, or draw them one by one",
-        ))?;
+        joined.map_err(|_| {
+            Error::usage(
+                format!("{} has other columns in its buckets than {}", day.name(), first.name()),
+                "publish the days with the same --by and --metric, or draw them one by one",
+            )
+        })?;
     }
     if let Some(columns) = config.term {
         return draw_in_terminal(&spec, &table, columns);
@@ -64,7 +64,10 @@ impl Day {
     fn read(published: &Published, window: &Window, step: Step) -> Result<Day, Error> {
         let target = Target::of(window);
         let missing = |what: String| {
-            Error::usage(what, "publish it first with `rawcat fetch`, with the same --out and --every")
+            Error::usage(
+                what,
+                "publish it first with `rawcat fetch`, with the same --out and --every",
+            )
         };
         let failed = |error: PublishError| job_error(error.into());
         let manifest = published.manifest(&target).map_err(failed)?;
@@ -198,9 +201,7 @@ fn beside(
     let mut paths = Vec::new();
     for ((_, bytes), extension) in pictures(picture).into_iter().zip(["svg", "png"]) {
         let path = Path::new("charts").join(format!("{name}.{extension}"));
-        published
-            .put_alone(&path, bytes, interrupted)
-            .map_err(|error| job_error(error.into()))?;
+        published.put_alone(&path, bytes, interrupted).map_err(|error| job_error(error.into()))?;
         paths.push(published.shown_path(&path));
     }
     Ok(paths)

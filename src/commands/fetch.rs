@@ -145,7 +145,8 @@ fn notes(manifest: &Manifest) -> Vec<String> {
         ));
     }
     if manifest.time.leap_clamped > 0 {
-        notes.push(format!("{} times said :60 and count as :59.999999", manifest.time.leap_clamped));
+        notes
+            .push(format!("{} times said :60 and count as :59.999999", manifest.time.leap_clamped));
     }
     notes
 }

@@ -54,7 +54,8 @@ fn hours_json(hours: &HourRange) -> Value {
 
 fn to_json(spec: &JobSpec, source: &str, plan: &Plan) -> Value {
     let window = &spec.window;
-    let instant = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+    let instant =
+        |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
     let prefixes: Vec<Value> = plan
         .prefixes
         .iter()
@@ -133,10 +134,7 @@ fn to_text(spec: &JobSpec, source: &str, plan: &Plan) -> String {
     );
     if let Some((before, after)) = plan.nearest {
         let place = |hour: Option<Hour>| hour.map_or("none".to_string(), layout::prefix_of);
-        row(
-            "nearest",
-            format!("objects before: {}; after: {}", place(before), place(after)),
-        );
+        row("nearest", format!("objects before: {}; after: {}", place(before), place(after)));
     }
     text
 }

@@ -51,12 +51,8 @@ pub fn policy(config: &PolicyConfig) -> Option<String> {
     if let SourceUrl::S3 { bucket, prefix } = &config.out {
         let arn = arn(config.partition, bucket);
         // Parts of an upload are put by s3:PutObject; only taking them back has its own action.
-        let actions = vec![
-            "s3:GetObject",
-            "s3:PutObject",
-            "s3:DeleteObject",
-            "s3:AbortMultipartUpload",
-        ];
+        let actions =
+            vec!["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"];
         statement.push(list("ListPublished", &arn, prefix));
         statement.push(objects("PublishDays", &arn, prefix, actions));
     }

@@ -86,12 +86,8 @@ fn to_json(found: &DaySchema) -> String {
 }
 
 fn to_text(found: &DaySchema) -> String {
-    let mut rows: Vec<[String; 4]> = vec![[
-        "column".to_string(),
-        "type".to_string(),
-        "filled".to_string(),
-        String::new(),
-    ]];
+    let mut rows: Vec<[String; 4]> =
+        vec![["column".to_string(), "type".to_string(), "filled".to_string(), String::new()]];
     for column in &found.columns {
         let note = match column.numeric_text {
             Some(kind) => format!("only numbers ({kind})"),

@@ -26,9 +26,7 @@ pub fn windows(days: &Selection) -> Result<Vec<Window>, Error> {
             };
             dates.iter().filter_map(window).collect()
         }
-        Span::Window { from, to } => {
-            Ok(vec![Window::of_span(*from, *to, days.tz).map_err(usage)?])
-        }
+        Span::Window { from, to } => Ok(vec![Window::of_span(*from, *to, days.tz).map_err(usage)?]),
     }
 }
 
@@ -76,10 +74,7 @@ pub fn read_spec(input: &InputConfig, window: Window) -> Result<JobSpec, Error> 
         provenance: false,
         decode: DecodeLimits { object_bytes: input.max_object_bytes, ..DecodeLimits::default() },
         max_record_bytes: usize::try_from(input.max_record_bytes).unwrap_or(usize::MAX),
-        fetch: FetchLimits {
-            requests: input.s3.max_requests.get(),
-            ..FetchLimits::default()
-        },
+        fetch: FetchLimits { requests: input.s3.max_requests.get(), ..FetchLimits::default() },
         jobs: input.jobs.get(),
         settle: chrono::TimeDelta::zero(),
         accept_incomplete: false,

@@ -20,10 +20,7 @@ pub enum Span {
     /// Dates, ascending, without gaps; at least one.
     Days(Vec<NaiveDate>),
     /// One half-open window in local time.
-    Window {
-        from: NaiveDateTime,
-        to: NaiveDateTime,
-    },
+    Window { from: NaiveDateTime, to: NaiveDateTime },
 }
 
 const DAY_HINT: &str = "give --day 2022-04-18, --day yesterday, or --from and --to";
@@ -36,12 +33,7 @@ pub fn selection(
     args: &DayArgs,
     now: DateTime<Utc>,
 ) -> Result<Selection, Error> {
-    let mut chosen = Chosen {
-        settings,
-        day: None,
-        from: None,
-        to: None,
-    };
+    let mut chosen = Chosen { settings, day: None, from: None, to: None };
     // An option that was typed silences those of the file and the environment that it would
     // contradict: `--from` and `--to` beside a `day = "yesterday"` in the file.
     let options = [("day", &args.day), ("from", &args.from), ("to", &args.to)];
@@ -54,9 +46,7 @@ pub fn selection(
     if strongest.is_none() {
         return Err(Error::usage("no day is given", DAY_HINT));
     }
-    let tz = args
-        .tz
-        .ok_or_else(|| Error::usage("no zone is given", ZONE_HINT))?;
+    let tz = args.tz.ok_or_else(|| Error::usage("no zone is given", ZONE_HINT))?;
     let what = chosen.span(tz, now)?;
     Ok(Selection { tz, what })
 }
@@ -88,24 +78,18 @@ impl Chosen<'_> {
             }
             (None, Some(from), Some(to)) => (from, to),
             (None, from, _) => {
-                let (one, other) = if from.is_some() {
-                    ("--from", "--to")
-                } else {
-                    ("--to", "--from")
-                };
+                let (one, other) =
+                    if from.is_some() { ("--from", "--to") } else { ("--to", "--from") };
                 return Err(Error::usage(
                     format!("{one} is given, and {other} is not"),
                     format!("add {other}; for a single day write --day"),
                 ));
             }
         };
-        match (
-            self.end("from", from, tz, now)?,
-            self.end("to", to, tz, now)?,
-        ) {
-            (End::Date(from), End::Date(to)) if from <= to => Ok(Span::Days(
-                from.iter_days().take_while(|day| *day <= to).collect(),
-            )),
+        match (self.end("from", from, tz, now)?, self.end("to", to, tz, now)?) {
+            (End::Date(from), End::Date(to)) if from <= to => {
+                Ok(Span::Days(from.iter_days().take_while(|day| *day <= to).collect()))
+            }
             (End::Time(from), End::Time(to)) if from < to => Ok(Span::Window { from, to }),
             (End::Date(_), End::Date(_)) | (End::Time(_), End::Time(_)) => {
                 let relation = if from == to { "the same as" } else { "after" };
@@ -128,19 +112,13 @@ impl Chosen<'_> {
             return self.date(option, text, tz, now).map(End::Date);
         }
         let text = text.trim();
-        let formats = [
-            "%Y-%m-%dT%H:%M",
-            "%Y-%m-%d %H:%M",
-            "%Y-%m-%dT%H:%M:%S",
-            "%Y-%m-%d %H:%M:%S",
-        ];
+        let formats =
+            ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"];
         let read = |format: &&str| NaiveDateTime::parse_from_str(text, format).ok();
         formats.iter().find_map(read).map(End::Time).ok_or_else(|| {
             let full = text.replace(' ', "T").replace('Z', "+00:00");
             let offset_formats = ["%Y-%m-%dT%H:%M%:z", "%Y-%m-%dT%H:%M:%S%.f%:z"];
-            let mut instants = offset_formats
-                .iter()
-                .map(|f| DateTime::parse_from_str(&full, f));
+            let mut instants = offset_formats.iter().map(|f| DateTime::parse_from_str(&full, f));
             let hint = match instants.find_map(Result::ok) {
                 Some(instant) => format!(
                     "times are local times of --tz, without an offset; this one is {} in {tz}",
@@ -148,8 +126,7 @@ impl Chosen<'_> {
                 ),
                 None => "write it as 2022-04-18T06:00".to_string(),
             };
-            self.settings
-                .refuse(option, &format!("'{text}' is not a local time"), hint)
+            self.settings.refuse(option, &format!("'{text}' is not a local time"), hint)
         })
     }
 
@@ -211,24 +188,11 @@ mod tests {
     #[test]
     fn dates_in_other_orders_are_understood_only_where_they_are_certain() {
         let date = NaiveDate::from_ymd_opt(2022, 4, 18);
-        for text in [
-            "2022-4-18",
-            "2022/04/18",
-            "18/04/2022",
-            "18.4.2022",
-            "4/18/2022",
-            "20220418",
-        ] {
+        for text in ["2022-4-18", "2022/04/18", "18/04/2022", "18.4.2022", "4/18/2022", "20220418"]
+        {
             assert_eq!(meant(text), date, "{text}");
         }
-        for text in [
-            "03/04/2022",
-            "2022-13-45",
-            "tomorrow",
-            "22-4-18",
-            "",
-            "2022-04",
-        ] {
+        for text in ["03/04/2022", "2022-13-45", "tomorrow", "22-4-18", "", "2022-04"] {
             assert_eq!(meant(text), None, "{text}");
         }
     }

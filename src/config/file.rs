@@ -71,20 +71,12 @@ impl SettingsFile {
             let key = key.get_ref().to_string();
             let values = values(value.get_ref()).ok_or_else(|| {
                 Error::usage(
-                    format!(
-                        "{}:{line}: {key} holds more than a value or a list",
-                        path.display()
-                    ),
+                    format!("{}:{line}: {key} holds more than a value or a list", path.display()),
                     "write text, a number, true or false, or a list of texts",
                 )
             })?;
             let is_table = value.get_ref().is_table();
-            entries.push(Entry {
-                key,
-                values,
-                is_table,
-                line,
-            });
+            entries.push(Entry { key, values, is_table, line });
         }
         entries.sort_by_key(|entry| entry.line);
         Ok(SettingsFile { path, entries })
@@ -93,11 +85,8 @@ impl SettingsFile {
 
 /// Where the file is looked for, in order.
 pub fn places(around: &Surroundings) -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = around
-        .working_dir
-        .ancestors()
-        .map(|folder| folder.join(FILE_NAME))
-        .collect();
+    let mut places: Vec<PathBuf> =
+        around.working_dir.ancestors().map(|folder| folder.join(FILE_NAME)).collect();
     // A relative XDG_CONFIG_HOME is invalid by its specification, and so counts as unset.
     let absolute = |value: &OsString| Path::new(value).is_absolute().then(|| PathBuf::from(value));
     let user = (around.variable("XDG_CONFIG_HOME").and_then(absolute)).or_else(|| {
@@ -156,11 +145,7 @@ mod tests {
     fn settings_know_their_lines() {
         let file =
             parse("# team\nsource = \"raw/\"\n\nby = [\"type\", \"os\"]\njobs = 4\n").unwrap();
-        let seen: Vec<_> = file
-            .entries
-            .iter()
-            .map(|e| (e.key.as_str(), e.line))
-            .collect();
+        let seen: Vec<_> = file.entries.iter().map(|e| (e.key.as_str(), e.line)).collect();
         assert_eq!(seen, [("source", 2), ("by", 4), ("jobs", 5)]);
         assert_eq!(file.entries[1].values, ["type", "os"]);
         assert_eq!(file.entries[2].values, ["4"]);
@@ -179,11 +164,7 @@ mod tests {
     #[test]
     fn dates_and_switches_may_be_written_as_toml_writes_them() {
         let file = parse("day = 2022-04-18\nno_sign_request = true\nmax_groups = 1_000\n").unwrap();
-        let values: Vec<_> = file
-            .entries
-            .iter()
-            .map(|entry| entry.values[0].as_str())
-            .collect();
+        let values: Vec<_> = file.entries.iter().map(|entry| entry.values[0].as_str()).collect();
         assert_eq!(values, ["2022-04-18", "true", "1000"]);
     }
 
@@ -192,9 +173,6 @@ mod tests {
         let error = parse("source = \"raw/\"\ntz = Asia/Seoul\n").unwrap_err();
         let text = error.text(false);
         assert!(text.contains("rawcat.toml:2: "), "{text}");
-        assert!(
-            text.contains("hint: text stands in quotes: tz = \"Asia/Seoul\""),
-            "{text}"
-        );
+        assert!(text.contains("hint: text stands in quotes: tz = \"Asia/Seoul\""), "{text}");
     }
 }

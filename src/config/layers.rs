@@ -69,10 +69,7 @@ impl Settings {
 
     /// An error about an option's value that names where the value stands.
     pub fn refuse(&self, option: &str, message: &str, hint: impl Into<String>) -> Error {
-        Error::usage(
-            format!("{}: {message}", self.origin(option).label(option)),
-            hint,
-        )
+        Error::usage(format!("{}: {message}", self.origin(option).label(option)), hint)
     }
 }
 
@@ -99,16 +96,9 @@ pub fn layer(args: &[OsString], around: &Surroundings) -> Result<Layered, Error>
         }
         Err(error) => return Err(refusal_of_typed(&error, &command, args)),
     };
-    let name = typed
-        .subcommand_name()
-        .expect("clap requires a command")
-        .to_string();
+    let name = typed.subcommand_name().expect("clap requires a command").to_string();
     let reads_settings = !matches!(name.as_str(), "completions" | "man");
-    let file = if reads_settings {
-        SettingsFile::find(around)?
-    } else {
-        None
-    };
+    let file = if reads_settings { SettingsFile::find(around)? } else { None };
     let mut given = of_this_machine(around, file.as_ref());
     let mut unknown_variables = Vec::new();
     if let Some(file) = &file {
@@ -125,17 +115,10 @@ pub fn layer(args: &[OsString], around: &Surroundings) -> Result<Layered, Error>
             None => arg,
         })
     });
-    let definition = filled
-        .find_subcommand(&name)
-        .expect("it was parsed above")
-        .clone();
-    let matches = filled
-        .try_get_matches_from(args)
-        .map_err(|error| refusal(&error, None))?;
+    let definition = filled.find_subcommand(&name).expect("it was parsed above").clone();
+    let matches = filled.try_get_matches_from(args).map_err(|error| refusal(&error, None))?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| refusal(&error, None))?;
-    let typed = matches
-        .subcommand_matches(&name)
-        .expect("it was parsed above");
+    let typed = matches.subcommand_matches(&name).expect("it was parsed above");
     let options = in_force(&definition, typed, &given);
     Ok(Layered::Settings(Box::new(Settings {
         cli,
@@ -154,10 +137,7 @@ fn refusal_of_typed(error: &clap::Error, command: &clap::Command, args: &[OsStri
     let Some(option) = unknown.strip_prefix("--") else {
         return refusal(error, None);
     };
-    let first = args
-        .get(1)
-        .and_then(|word| word.to_str())
-        .unwrap_or_default();
+    let first = args.get(1).and_then(|word| word.to_str()).unwrap_or_default();
     let Some(command) = command.find_subcommand(first) else {
         return Error::usage(
             format!("{unknown} stands in front of the command"),
@@ -180,9 +160,7 @@ fn asks_for_help(error: &clap::Error) -> bool {
 
 /// Every option that a file or a variable may set, once.
 fn settable(command: &clap::Command) -> BTreeMap<String, &Arg> {
-    let args = command
-        .get_subcommands()
-        .flat_map(clap::Command::get_arguments);
+    let args = command.get_subcommands().flat_map(clap::Command::get_arguments);
     args.map(|arg| (arg.get_id().to_string(), arg))
         .filter(|(name, _)| !TYPED_ONLY.contains(&name.as_str()))
         .collect()
@@ -192,10 +170,7 @@ fn of_this_machine(around: &Surroundings, file: Option<&SettingsFile>) -> BTreeM
     let mut given = BTreeMap::new();
     given.insert(
         "jobs".to_string(),
-        Given {
-            values: vec![around.cpus.to_string()],
-            origin: Origin::Default,
-        },
+        Given { values: vec![around.cpus.to_string()], origin: Origin::Default },
     );
     if let Some(file) = file {
         let schema = file.folder().join("rawcat.schema.json");
@@ -218,26 +193,17 @@ fn of_file(command: &clap::Command, file: &SettingsFile, entry: &Entry) -> Resul
             format!("{at}: there is no setting '{}'", entry.key),
             match near {
                 _ if TYPED_ONLY.contains(&underscored.as_str()) => {
-                    format!(
-                        "{} has a meaning only where it is typed",
-                        flag(&underscored)
-                    )
+                    format!("{} has a meaning only where it is typed", flag(&underscored))
                 }
                 _ if entry.is_table => {
-                    format!(
-                        "settings stand alone, without sections: leave out [{}]",
-                        entry.key
-                    )
+                    format!("settings stand alone, without sections: leave out [{}]", entry.key)
                 }
                 Some(near) => format!("did you mean {near}?"),
                 None => "`rawcat config` lists every setting".to_string(),
             },
         ));
     };
-    let origin = Origin::File {
-        path: file.path.clone(),
-        line: entry.line,
-    };
+    let origin = Origin::File { path: file.path.clone(), line: entry.line };
     let label = origin.label(&entry.key);
     if Kind::of(arg) != Kind::List && entry.values.len() != 1 {
         return Err(Error::usage(
@@ -266,11 +232,7 @@ fn of_environment(
     for (name, arg) in options {
         known.insert(variable(&name), (name, arg));
     }
-    for (variable, value) in around
-        .environment
-        .iter()
-        .filter(|(n, _)| n.starts_with("RAWCAT_"))
-    {
+    for (variable, value) in around.environment.iter().filter(|(n, _)| n.starts_with("RAWCAT_")) {
         let Some((name, arg)) = known.get(variable.as_str()) else {
             unknown.push(variable.clone());
             continue;
@@ -285,13 +247,7 @@ fn of_environment(
             continue;
         }
         let values = checked(arg, vec![value.to_string()], variable)?;
-        given.insert(
-            name.clone(),
-            Given {
-                values,
-                origin: Origin::Env(variable.clone()),
-            },
-        );
+        given.insert(name.clone(), Given { values, origin: Origin::Env(variable.clone()) });
     }
     Ok(())
 }
@@ -301,9 +257,7 @@ fn checked(arg: &Arg, values: Vec<String>, label: &str) -> Result<Vec<String>, E
     if Kind::of(arg) == Kind::Switch {
         return values.iter().map(|value| switch(value, label)).collect();
     }
-    let alone = clap::Command::new("rawcat")
-        .no_binary_name(true)
-        .arg(arg.clone());
+    let alone = clap::Command::new("rawcat").no_binary_name(true).arg(arg.clone());
     for value in &values {
         let typed = format!("{}={value}", flag(arg.get_id().as_str()));
         alone
@@ -327,10 +281,7 @@ fn switch(value: &str, label: &str) -> Result<String, Error> {
 
 fn names_a_path(arg: &Arg) -> bool {
     let hint = arg.get_value_hint();
-    matches!(
-        hint,
-        ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath
-    )
+    matches!(hint, ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath)
 }
 
 /// A relative path of the file starts from the file's folder; URLs stay as they are.
@@ -363,9 +314,7 @@ fn in_force(
         OptionInForce {
             name: name.to_string(),
             heading: arg.get_help_heading().unwrap_or_default().to_string(),
-            values: raw
-                .map(|value| redacted(&value.to_string_lossy()).into_owned())
-                .collect(),
+            values: raw.map(|value| redacted(&value.to_string_lossy()).into_owned()).collect(),
             kind: Kind::of(arg),
             origin,
         }

@@ -91,17 +91,9 @@ impl<'a> Meaning<'a> {
             }
         }
         let (source, key) = self.place(key, &args.source)?;
-        let source = cli::SourceArgs {
-            source: Some(source),
-        };
-        let input = self.input(
-            &source,
-            &args.time,
-            &args.listing,
-            &args.limits,
-            &args.s3,
-            &args.run,
-        )?;
+        let source = cli::SourceArgs { source: Some(source) };
+        let input =
+            self.input(&source, &args.time, &args.listing, &args.limits, &args.s3, &args.run)?;
         Ok(self.printing(args, CatWhat::Key(key), input, mode))
     }
 
@@ -147,9 +139,7 @@ impl<'a> Meaning<'a> {
     /// A key is relative to --source. A URL, a path that begins with `/`, `./` or `../`, and,
     /// where no source is set, any other path, is a place of its own: its folder is the source.
     fn place(&self, key: &str, args: &cli::SourceArgs) -> Result<(String, String), Error> {
-        let a_path = ["/", "./", "../"]
-            .iter()
-            .any(|start| key.starts_with(start))
+        let a_path = ["/", "./", "../"].iter().any(|start| key.starts_with(start))
             || key == "."
             || key == "..";
         let a_url = key.contains("://");
@@ -173,9 +163,7 @@ impl<'a> Meaning<'a> {
             if self.around.working_dir.join(path).is_dir() {
                 return Ok((key.to_string(), String::new()));
             }
-            let name = path
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned());
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
             let folder = match path.parent() {
                 Some(folder) if !folder.as_os_str().is_empty() => folder.display().to_string(),
                 _ => ".".to_string(),
@@ -293,11 +281,7 @@ impl<'a> Meaning<'a> {
         if let SourceUrl::Folder(path) = &url {
             let there = self.around.working_dir.join(path);
             if !there.is_dir() {
-                let what = if there.exists() {
-                    "is not a folder"
-                } else {
-                    "is not there"
-                };
+                let what = if there.exists() { "is not a folder" } else { "is not there" };
                 return Err(self.settings.refuse(
                     "source",
                     &format!("the folder {} {what}", path.display()),
@@ -402,10 +386,7 @@ fn metrics(args: &cli::BucketArgs) -> Option<Vec<String>> {
 }
 
 fn picture(args: &cli::PictureArgs) -> PictureConfig {
-    PictureConfig {
-        size: args.size,
-        panels: args.panels,
-    }
+    PictureConfig { size: args.size, panels: args.panels }
 }
 
 fn once_each(names: &[String]) -> Vec<String> {

@@ -68,25 +68,18 @@ pub fn refusal(error: &clap::Error, label: Option<&str>) -> Error {
         ErrorKind::ArgumentConflict
             if context(ContextKind::PriorArg).as_deref() == Some(&argument) =>
         {
-            (
-                format!("{label} is given twice"),
-                Some("give it once".into()),
-            )
+            (format!("{label} is given twice"), Some("give it once".into()))
         }
-        ErrorKind::TooManyValues | ErrorKind::WrongNumberOfValues => (
-            format!("{label} takes no value '{value}'"),
-            Some(format!("write {name} alone")),
-        ),
+        ErrorKind::TooManyValues | ErrorKind::WrongNumberOfValues => {
+            (format!("{label} takes no value '{value}'"), Some(format!("write {name} alone")))
+        }
         ErrorKind::MissingRequiredArgument => {
             let usage = match error.get(ContextKind::Usage) {
                 Some(ContextValue::StyledStr(usage)) => usage.to_string(),
                 _ => String::new(),
             };
             let usage = usage.trim().trim_start_matches("Usage: ").to_string();
-            (
-                format!("{name} is missing"),
-                Some(format!("write it as: {usage}")),
-            )
+            (format!("{name} is missing"), Some(format!("write it as: {usage}")))
         }
         _ => (first_line(error), None),
     };

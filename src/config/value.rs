@@ -18,10 +18,7 @@ pub struct ValueError {
 
 impl ValueError {
     pub fn new(message: impl Into<String>, hint: impl Into<String>) -> ValueError {
-        ValueError {
-            message: message.into(),
-            hint: Some(hint.into()),
-        }
+        ValueError { message: message.into(), hint: Some(hint.into()) }
     }
 }
 
@@ -48,14 +45,10 @@ pub fn parse_duration(text: &str) -> Result<TimeDelta, ValueError> {
     let mut rest = text;
     let mut largest = i64::MAX;
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .ok_or_else(refuse)?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(refuse)?;
         let number: i64 = rest[..digits].parse().map_err(|_| refuse())?;
         let after = &rest[digits..];
-        let letters = after
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(after.len());
+        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
         let unit = match &after[..letters] {
             "s" => 1,
             "m" => 60,
@@ -85,10 +78,7 @@ pub fn parse_duration(text: &str) -> Result<TimeDelta, ValueError> {
 pub fn parse_step(text: &str) -> Result<TimeDelta, ValueError> {
     let step = parse_duration(text)?;
     if step.is_zero() {
-        return Err(ValueError::new(
-            "it must be longer than nothing",
-            "1s is the shortest",
-        ));
+        return Err(ValueError::new("it must be longer than nothing", "1s is the shortest"));
     }
     Ok(step)
 }
@@ -117,9 +107,7 @@ pub fn parse_size(text: &str) -> Result<u64, ValueError> {
             "write bytes with a unit: 64KiB, 16MiB, 4GiB (or KB, MB, GB by thousands)",
         )
     };
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().map_err(|_| refuse())?;
     let unit: u64 = match text[digits..].trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -134,10 +122,7 @@ pub fn parse_size(text: &str) -> Result<u64, ValueError> {
         _ => return Err(refuse()),
     };
     match number.checked_mul(unit) {
-        Some(0) => Err(ValueError::new(
-            "it must be at least one byte",
-            "write 64KiB, 16MiB, 4GiB",
-        )),
+        Some(0) => Err(ValueError::new("it must be at least one byte", "write 64KiB, 16MiB, 4GiB")),
         Some(bytes) => Ok(bytes),
         None => Err(refuse()),
     }
@@ -146,10 +131,7 @@ pub fn parse_size(text: &str) -> Result<u64, ValueError> {
 /// A whole number from 1 on.
 pub fn parse_count(text: &str) -> Result<NonZeroUsize, ValueError> {
     let number: usize = text.parse().map_err(|_| {
-        ValueError::new(
-            format!("'{text}' is not a whole number"),
-            "write 1, 2, 3, …",
-        )
+        ValueError::new(format!("'{text}' is not a whole number"), "write 1, 2, 3, …")
     })?;
     NonZeroUsize::new(number)
         .ok_or_else(|| ValueError::new("it must be at least 1", "leave it out for the default"))
@@ -196,15 +178,12 @@ impl fmt::Display for PictureSize {
 
 /// Columns of a terminal, from 20 to 500.
 pub fn parse_columns(text: &str) -> Result<u16, ValueError> {
-    text.parse()
-        .ok()
-        .filter(|columns| (20..=500).contains(columns))
-        .ok_or_else(|| {
-            ValueError::new(
-                format!("'{text}' is not a width in characters"),
-                "write a number from 20 to 500",
-            )
-        })
+    text.parse().ok().filter(|columns| (20..=500).contains(columns)).ok_or_else(|| {
+        ValueError::new(
+            format!("'{text}' is not a width in characters"),
+            "write a number from 20 to 500",
+        )
+    })
 }
 
 /// `value=float`: a column and the type that it has in every output.
@@ -221,9 +200,7 @@ impl std::str::FromStr for TypedColumn {
         const TYPES: &str =
             "bool, int, float, text, json, list<bool>, list<int>, list<float>, list<text>";
         // The last `=`, since a column's name may hold one and a type's can't.
-        let Some((column, kind)) = text
-            .rsplit_once('=')
-            .filter(|(column, _)| !column.is_empty())
+        let Some((column, kind)) = text.rsplit_once('=').filter(|(column, _)| !column.is_empty())
         else {
             return Err(ValueError::new(
                 format!("'{text}' is not column=type"),
@@ -238,10 +215,7 @@ impl std::str::FromStr for TypedColumn {
                     None => format!("the types are {TYPES}"),
                 },
             )),
-            Ok(column_type) => Ok(TypedColumn {
-                column: column.to_string(),
-                column_type,
-            }),
+            Ok(column_type) => Ok(TypedColumn { column: column.to_string(), column_type }),
         }
     }
 }
@@ -280,9 +254,7 @@ mod tests {
         assert_eq!(parse_duration("1h30m").unwrap().num_minutes(), 90);
         assert_eq!(parse_duration("1d").unwrap().num_hours(), 24);
         assert_eq!(parse_duration("0").unwrap(), TimeDelta::zero());
-        for wrong in [
-            "", "1", "h", "1hour", "1h1h", "5m1h", "-1h", "1.5h", "1 h", "+1h", "１h",
-        ] {
+        for wrong in ["", "1", "h", "1hour", "1h1h", "5m1h", "-1h", "1.5h", "1 h", "+1h", "１h"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
         assert!(parse_duration("99999999999999999999d").is_err());
@@ -305,15 +277,7 @@ mod tests {
         assert_eq!(parse_size("16mib"), Ok(16 << 20));
         assert_eq!(parse_size("500 MB"), Ok(500_000_000));
         assert_eq!(parse_size("1024"), Ok(1024));
-        for wrong in [
-            "",
-            "0",
-            "0MiB",
-            "4G",
-            "-1",
-            "1.5GiB",
-            "18446744073709551615KiB",
-        ] {
+        for wrong in ["", "0", "0MiB", "4G", "-1", "1.5GiB", "18446744073709551615KiB"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
         }
     }
@@ -341,10 +305,7 @@ mod tests {
 
     #[test]
     fn a_suggestion_is_close_or_absent() {
-        assert_eq!(
-            closest("recrods", ["records", "aggregates", "chart"]),
-            Some("records")
-        );
+        assert_eq!(closest("recrods", ["records", "aggregates", "chart"]), Some("records"));
         assert_eq!(closest("dya", ["from", "day", "tz"]), Some("day"));
         assert_eq!(closest("metrics", ["metric", "by"]), Some("metric"));
         assert_eq!(closest("pin", ["accept_incomplete", "by", "tz"]), None);

@@ -58,11 +58,7 @@ impl Interrupt {
 
     /// `Err(Error::Interrupted)` once the flag is up, for the places between pieces of work.
     pub fn check(&self) -> Result<(), Error> {
-        if self.is_set() {
-            Err(Error::Interrupted)
-        } else {
-            Ok(())
-        }
+        if self.is_set() { Err(Error::Interrupted) } else { Ok(()) }
     }
 }
 
@@ -81,9 +77,6 @@ mod tests {
         let worker = interrupt.clone();
         assert!(worker.check().is_ok());
         interrupt.set();
-        assert_eq!(
-            worker.check().unwrap_err().exit_code(),
-            ExitCode::Interrupted
-        );
+        assert_eq!(worker.check().unwrap_err().exit_code(), ExitCode::Interrupted);
     }
 }

@@ -12,8 +12,8 @@ use super::survey::Survey;
 use crate::aggregate::{MetricNote, Metrics};
 use crate::publish::{
     BytesNote, ColumnNote, ExcludedObjects, FailedObject, ListingNote, MANIFEST_VERSION, Manifest,
-    MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount, RecordsNote, State, TimeNote,
-    Verdict, WindowNote, inputs_digest,
+    MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount, RecordsNote, State,
+    TimeNote, Verdict, WindowNote, inputs_digest,
 };
 use crate::schema::ColumnSpec;
 use crate::window::{Hour, ZONE_DATA_VERSION, describe_length};
@@ -77,9 +77,13 @@ pub(super) fn manifest(
             .collect(),
         quarantine,
         verdict: verdict(spec, survey, gathered),
-        inputs_digest: inputs_digest(survey.listed.objects.iter().map(|object| {
-            (object.key.as_str(), object.bytes, object.etag.as_deref())
-        })),
+        inputs_digest: inputs_digest(
+            survey
+                .listed
+                .objects
+                .iter()
+                .map(|object| (object.key.as_str(), object.bytes, object.etag.as_deref())),
+        ),
         ..Manifest::default()
     }
 }
@@ -155,19 +159,19 @@ fn objects(survey: &Survey, gathered: &Gathered) -> ObjectsNote {
         key: entry.clone(),
         reason: "no object can have this name".to_string(),
     });
-    let failed = gathered.failed.iter().map(|(key, failure)| FailedObject {
-        key: key.clone(),
-        reason: failure.reason.clone(),
-    });
+    let failed = gathered
+        .failed
+        .iter()
+        .map(|(key, failure)| FailedObject { key: key.clone(), reason: failure.reason.clone() });
     let excluded = listed.excluded.iter().map(|(reason, excluded)| ExcludedObjects {
         reason: reason.to_string(),
         objects: excluded.objects,
         examples: excluded.examples.clone(),
     });
-    let unparsed = listed.unparsed.iter().map(|(reason, objects)| ReasonCount {
-        reason: reason.clone(),
-        objects: objects.objects,
-    });
+    let unparsed = listed
+        .unparsed
+        .iter()
+        .map(|(reason, objects)| ReasonCount { reason: reason.clone(), objects: objects.objects });
     ObjectsNote {
         listed: listed.objects_listed(),
         read: gathered.read,
@@ -179,9 +183,11 @@ fn objects(survey: &Survey, gathered: &Gathered) -> ObjectsNote {
 
 fn stored_bytes(survey: &Survey, gathered: &Gathered) -> u64 {
     let failed = |key: &str| gathered.failed.iter().any(|(name, _)| name == key);
-    let read = survey.listed.objects.iter().filter(|object| {
-        gathered.failed.is_empty() || !failed(&object.key)
-    });
+    let read = survey
+        .listed
+        .objects
+        .iter()
+        .filter(|object| gathered.failed.is_empty() || !failed(&object.key));
     read.map(|object| object.bytes).sum()
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::listing::Failure;
-use super::read::{Lost, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec, Finding};
+use super::read::{Finding, Lost, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
 use super::rows::{Records, RowGroups};
 use super::schema::Fills;
 use super::{JobError, JobSpec};
@@ -44,7 +44,7 @@ pub(super) enum Piece {
     Rows(Frame),
     /// The paths of rows that no records file wants.
     Seen(Vec<(Path, Kinds)>, Option<Fills>),
-    Done(Result<ObjectOutcome, Failure>),
+    Done(Box<Result<ObjectOutcome, Failure>>),
 }
 
 /// What the objects gave.
@@ -63,6 +63,8 @@ pub(super) struct Gathered {
     /// failed.
     pub rows: Vec<Option<u64>>,
     pub fills: Fills,
+    /// Objects that had changed since they were listed, as they were read.
+    pub replaced: Vec<ObjectMeta>,
 }
 
 impl Gathered {
@@ -73,6 +75,8 @@ impl Gathered {
         self.read += other.read;
         self.lost.extend(other.lost);
         self.lost.sort_by(|a, b| (&a.0, a.2.offset).cmp(&(&b.0, b.2.offset)));
+        // What the later reading saw goes last, and counts.
+        self.replaced.splice(0..0, other.replaced);
     }
 
     pub fn rows_of_the_day(&self) -> u64 {
@@ -105,10 +109,7 @@ struct Worker {
 }
 
 /// Reads objects and writes their rows. `Err(JobError::StartOver)` asks for another attempt.
-pub(super) fn gather(
-    run: &Run<'_>,
-    interrupted: &AtomicBool,
-) -> Result<Gathered, JobError> {
+pub(super) fn gather(run: &Run<'_>, interrupted: &AtomicBool) -> Result<Gathered, JobError> {
     let objects = run.objects.len();
     let jobs = run.spec.jobs.clamp(1, objects.max(1));
     let engine: Engine<'_, Piece, JobError> = Engine::new(objects, jobs, interrupted);
@@ -141,6 +142,7 @@ pub(super) fn gather(
         return Err(JobError::Interrupted);
     }
     let (mut gathered, _) = sink.into_inner().expect("the sink does not panic");
+    gathered.replaced = run.replaced();
     for partial in workers.into_iter().filter_map(|worker| worker.partial) {
         match &mut gathered.partial {
             Some(sum) => sum.merge(partial)?,
@@ -174,9 +176,7 @@ fn work<'a>(
     emitter.claim(at);
     let object = &run.objects[at];
     let outcome = match run.findings.get(&object.key) {
-        Some(Finding::Failed { kind, reason }) => {
-            Err(Failure { kind, reason: reason.clone() })
-        }
+        Some(Finding::Failed { kind, reason }) => Err(Failure { kind, reason: reason.clone() }),
         finding => match run.body(at, body) {
             Err(error) if error.concerns_whole_source() => return Err(JobError::Store(error)),
             Err(error) => Err(Failure::from(&error)),
@@ -198,7 +198,7 @@ fn work<'a>(
         },
     };
     run.progress.advance(1, object.bytes);
-    match emitter.emit(Piece::Done(outcome))? {
+    match emitter.emit(Piece::Done(Box::new(outcome)))? {
         Ok(()) | Err(Stopped) => Ok(()),
     }
 }
@@ -248,6 +248,7 @@ fn take<'a>(
             }
         }
         Piece::Done(outcome) => {
+            let outcome = *outcome;
             let kept = outcome.as_ref().ok().map(|outcome| outcome.tally.kept);
             gathered.rows.push(kept);
             if kept == Some(0) || !run.is_survey {
@@ -331,6 +332,11 @@ impl<'a> Run<'a> {
     pub fn object(&self, at: usize) -> ObjectMeta {
         let replaced = self.replaced.lock().expect("no thread panics with the lock held");
         replaced.get(&at).unwrap_or(&self.objects[at]).clone()
+    }
+
+    fn replaced(&self) -> Vec<ObjectMeta> {
+        let replaced = self.replaced.lock().expect("no thread panics with the lock held");
+        replaced.values().cloned().collect()
     }
 
     /// The body as fetched; an object that changed since it was listed is listed and got once more.

@@ -69,8 +69,7 @@ impl Listed {
         let prefixes: Vec<String> = hours.iter().map(|&hour| layout::prefix_of(hour)).collect();
         let listings = store.list(&prefixes, progress);
         for ((&hour, prefix), listing) in hours.iter().zip(prefixes).zip(listings) {
-            let mut listed =
-                ListedPrefix { hour, prefix, objects: 0, bytes: 0, failure: None };
+            let mut listed = ListedPrefix { hour, prefix, objects: 0, bytes: 0, failure: None };
             match listing {
                 Err(error) if error.concerns_whole_source() => return Err(error),
                 Err(error) => listed.failure = Some(Failure::from(&error)),
@@ -110,6 +109,16 @@ impl Listed {
         begin..begin + len
     }
 
+    /// Notes objects as they were read, where that is not as they were listed.
+    pub fn replace(&mut self, read: &[ObjectMeta]) {
+        for now in read {
+            let place = self.objects.binary_search_by(|o| o.key.as_bytes().cmp(now.key.as_bytes()));
+            if let Ok(at) = place {
+                self.objects[at] = now.clone();
+            }
+        }
+    }
+
     pub fn objects_listed(&self) -> u64 {
         let excluded: u64 = self.excluded.values().map(|excluded| excluded.objects).sum();
         self.objects.len() as u64 + excluded + self.unreadable.len() as u64
@@ -133,7 +142,10 @@ fn note(excluded: &mut Excluded, key: &str) {
 
 /// The hours nearest to `around` that hold objects, one before and one after where there are any.
 /// Looks at folders only: a handful of requests, whatever the size of the source.
-pub fn nearest_hours(store: &Store, around: Hour) -> Result<(Option<Hour>, Option<Hour>), StoreError> {
+pub fn nearest_hours(
+    store: &Store,
+    around: Hour,
+) -> Result<(Option<Hour>, Option<Hour>), StoreError> {
     Ok((nearest(store, "", around, true)?, nearest(store, "", around, false)?))
 }
 

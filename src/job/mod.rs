@@ -110,19 +110,13 @@ pub fn fetch(
         read_window(spec, run, &stage, interrupted)
     })?;
     made.gathered.join_rowless(std::mem::take(&mut survey.rowless));
+    survey.listed.replace(&made.gathered.replaced);
 
     progress.phase(Phase::Writing, 0, 0);
     let metrics = made.tables.as_ref().map_or(&[][..], |tables| &tables.metrics);
     let columns = made.gathered.schema.columns(&spec.pins);
-    let mut manifest = account::manifest(
-        spec,
-        source,
-        &survey,
-        &made.gathered,
-        &columns,
-        &made.nulls,
-        metrics,
-    );
+    let mut manifest =
+        account::manifest(spec, source, &survey, &made.gathered, &columns, &made.nulls, metrics);
     let details = details(spec, store, &survey, &made.gathered)?;
     if let Some(why) = withheld(spec, out, &target, &manifest)? {
         return Ok(Outcome { manifest, details, withheld: Some(why) });
@@ -208,7 +202,10 @@ fn write_outputs(
             }
         }
         if spec.export.chart {
-            let picture = chart::draw(&chart_spec(spec, manifest, details, &tables.metrics), &tables.buckets)?;
+            let picture = chart::draw(
+                &chart_spec(spec, manifest, details, &tables.metrics),
+                &tables.buckets,
+            )?;
             for (item, bytes) in
                 [(Item::ChartSvg, picture.svg.as_bytes()), (Item::ChartPng, &picture.png)]
             {
@@ -281,11 +278,10 @@ fn details(
             None => places.push((lost.reason.clone(), vec![place])),
         }
     }
-    let nothing = survey.listed.objects.is_empty() && survey.listed.failed_prefixes().next().is_none();
-    let nearest = match nothing {
-        true => Some(nearest_hours(store, survey.hours.first)?),
-        false => None,
-    };
+    let nothing =
+        survey.listed.objects.is_empty() && survey.listed.failed_prefixes().next().is_none();
+    // Advice only: a source that lets its folders be listed in part is no failure.
+    let nearest = nothing.then(|| nearest_hours(store, survey.hours.first).ok()).flatten();
     Ok(Details { places, empty_hours: account::empty_hours(spec, survey), nearest })
 }
 
@@ -311,10 +307,8 @@ pub fn plan(spec: &JobSpec, store: &Store, progress: &Progress) -> Result<Plan, 
     progress.phase(Phase::Listing, 0, 0);
     let all: Vec<Hour> = hours.iter().collect();
     listed.add(store, &all, &|found| progress.found(found as u64))?;
-    let nearest = match listed.objects.is_empty() {
-        true => Some(nearest_hours(store, hours.first)?),
-        false => None,
-    };
+    let nothing = listed.objects.is_empty();
+    let nearest = nothing.then(|| nearest_hours(store, hours.first).ok()).flatten();
     Ok(Plan {
         hours_at_most: spec.hours_at_most(),
         hours,

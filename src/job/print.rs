@@ -123,7 +123,7 @@ impl Printed {
 enum Piece {
     Lines(Vec<u8>),
     Seen(Schema),
-    Done(Result<ObjectOutcome, Failure>),
+    Done(Box<Result<ObjectOutcome, Failure>>),
 }
 
 struct Printer<'a> {
@@ -167,17 +167,27 @@ impl Printer<'_> {
         let schema = Mutex::new(Schema::default());
         let mut nothing = io::sink();
         let mut unheard = Printed::default();
-        self.run_with(objects, &spec, None, &|_, frame: Frame| {
-            let mut seen = Schema::default();
-            frame.seen.iter().for_each(|(path, kinds)| seen.see(path, *kinds));
-            Piece::Seen(seen)
-        }, None, &schema, &mut nothing, &mut unheard)?;
+        self.run_with(
+            objects,
+            &spec,
+            None,
+            &|_, frame: Frame| {
+                let mut seen = Schema::default();
+                frame.seen.iter().for_each(|(path, kinds)| seen.see(path, *kinds));
+                Piece::Seen(seen)
+            },
+            None,
+            &schema,
+            &mut nothing,
+            &mut unheard,
+        )?;
         let all = schema.into_inner().expect("the sink does not panic").columns(&self.spec.pins);
         if self.printing.columns.is_empty() {
             return Ok(all);
         }
         let named = |name: &String| {
-            let found = all.iter().find(|column| column.name == *name || column.path.is_named(name));
+            let found =
+                all.iter().find(|column| column.name == *name || column.path.is_named(name));
             found.cloned().ok_or_else(|| PrintError::NoColumn {
                 name: name.clone(),
                 available: all.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", "),
@@ -240,7 +250,7 @@ impl Printer<'_> {
                     Piece::Seen(seen) => {
                         schema.lock().expect("the sink does not panic").join(&seen);
                     }
-                    Piece::Done(outcome) => printed.add(&objects[object], outcome),
+                    Piece::Done(outcome) => printed.add(&objects[object], *outcome),
                 }
                 Ok(())
             },
@@ -290,7 +300,7 @@ impl Printer<'_> {
                 }
             }
         };
-        emitter.emit(Piece::Done(outcome)).map(|_| ())
+        emitter.emit(Piece::Done(Box::new(outcome))).map(|_| ())
     }
 }
 
@@ -340,9 +350,7 @@ fn cell_text(values: &Values, row: usize) -> String {
             let begin = if row == 0 { 0 } else { ends[row - 1] as usize };
             let item = |at: usize| match (&*items.values, items.valid.get(at)) {
                 (_, false) => "null".to_string(),
-                (Values::Text(texts), true) => {
-                    serde_json::Value::from(texts.get(at)).to_string()
-                }
+                (Values::Text(texts), true) => serde_json::Value::from(texts.get(at)).to_string(),
                 (values, true) => cell_text(values, at),
             };
             let items: Vec<String> = (begin..ends[row] as usize).map(item).collect();

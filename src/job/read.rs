@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use crate::codec::{DecodeError, DecodeLimits, Decoder, Input, Step};
-use crate::json::{SOURCES, Fate, Frame, Options, Quarantined, Reader, Reason, Tally, Record, TimeText};
+use crate::json::{
+    Fate, Frame, Options, Quarantined, Reader, Reason, Record, SOURCES, Tally, TimeText,
+};
 use crate::layout::parse_key;
 use crate::schema::{ColumnSpec, Path};
 use crate::store::{Content, ObjectMeta, StoreError};

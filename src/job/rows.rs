@@ -166,10 +166,13 @@ pub(super) struct Records {
     parts: Mutex<Vec<Vec<Part>>>,
 }
 
+/// A row group whose turn has not come: its rows, columns and chunks.
+type EncodedGroup = (usize, Arc<[ColumnSpec]>, Vec<EncodedChunk>);
+
 struct OrderedFile {
     writer: RecordsWriter,
     next: usize,
-    waiting: BTreeMap<usize, (usize, Arc<[ColumnSpec]>, Vec<EncodedChunk>)>,
+    waiting: BTreeMap<usize, EncodedGroup>,
 }
 
 impl Records {
@@ -224,11 +227,7 @@ fn reread(
 }
 
 /// Reads the objects of a row group again, so that frames come out with the types of `columns`.
-fn read_parts(
-    run: &Run<'_>,
-    parts: &[Part],
-    columns: &[ColumnSpec],
-) -> Result<RowGroup, JobError> {
+fn read_parts(run: &Run<'_>, parts: &[Part], columns: &[ColumnSpec]) -> Result<RowGroup, JobError> {
     let mut reader = ObjectReader::new(run.read_spec.clone());
     reader.expect(columns);
     let mut group = RowGroup::default();

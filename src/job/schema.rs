@@ -104,8 +104,7 @@ pub fn schema_of(
     })?;
     gathered.join_rowless(std::mem::take(&mut survey.rowless));
     let columns = gathered.schema.columns(&spec.pins);
-    let manifest =
-        super::account::manifest(spec, source, &survey, &gathered, &columns, &[], &[]);
+    let manifest = super::account::manifest(spec, source, &survey, &gathered, &columns, &[], &[]);
     let columns = columns.into_iter().map(|spec| {
         let fill = gathered.fills.0.get(&spec.path).copied().unwrap_or_default();
         let is_text = spec.column_type == ColumnType::Text;

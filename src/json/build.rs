@@ -65,10 +65,7 @@ impl Slot {
             SlotKind::Integer => {
                 let literal = self.span(bytes);
                 let value = number::integer(literal);
-                (
-                    number::integer_kind(literal, value),
-                    value.map(Literal::Int),
-                )
+                (number::integer_kind(literal, value), value.map(Literal::Int))
             }
             SlotKind::Fraction => match number::float(self.span(bytes)) {
                 Some(value) => (Kinds::FLOAT, Some(Literal::Float(value))),
@@ -165,9 +162,7 @@ impl Builder {
         if self.len == rows {
             return;
         }
-        let valid = self
-            .valid
-            .get_or_insert_with(|| Bits::filled(self.len, true));
+        let valid = self.valid.get_or_insert_with(|| Bits::filled(self.len, true));
         for _ in self.len..rows {
             valid.push(false);
             push_null(&mut self.values);
@@ -271,7 +266,7 @@ fn push_items(source: &[u8], items: &mut Items) {
     let mut at = scan::skip_space(source, 1);
     while source[at] != b']' {
         let end = match source[at] {
-            b'"' => scan::string(source, at + 1).ok().expect(SCANNED).end + 1,
+            b'"' => scan::string(source, at + 1).expect(SCANNED).end + 1,
             _ => {
                 at + source[at..]
                     .iter()
@@ -324,9 +319,15 @@ pub(super) fn reads_as(slot: &Slot, bytes: &[u8], declared: ColumnType) -> bool 
             Some(Literal::Float(_)) => true,
             None => false,
         },
-        (ColumnType::List(_), SlotKind::List) => {
-            // An empty list reads as a list of anything.
-            slot.kinds == Kinds::LIST || slot.kinds.column_type() == declared
+        (ColumnType::List(scalar), SlotKind::List) => {
+            // An empty list reads as a list of anything, and integers read as fractions.
+            let declared_kind = match scalar {
+                Scalar::Bool => Kinds::LIST_BOOL,
+                Scalar::Int => Kinds::LIST_INT,
+                Scalar::Float => Kinds::LIST_FLOAT,
+                Scalar::Text => Kinds::LIST_TEXT,
+            };
+            slot.kinds.union(declared_kind).column_type() == declared
         }
         _ => false,
     }

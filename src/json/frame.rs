@@ -12,16 +12,14 @@ pub struct Bits {
 impl Bits {
     /// `len` bits, all equal to `value`.
     pub fn filled(len: usize, value: bool) -> Self {
-        let mut bits = Bits {
-            words: vec![if value { u64::MAX } else { 0 }; len.div_ceil(64)],
-            len,
-        };
+        let mut bits =
+            Bits { words: vec![if value { u64::MAX } else { 0 }; len.div_ceil(64)], len };
         bits.clear_tail();
         bits
     }
 
     fn clear_tail(&mut self) {
-        if self.len % 64 != 0
+        if !self.len.is_multiple_of(64)
             && let Some(last) = self.words.last_mut()
         {
             *last &= (1 << (self.len % 64)) - 1;
@@ -29,7 +27,7 @@ impl Bits {
     }
 
     pub fn push(&mut self, value: bool) {
-        if self.len % 64 == 0 {
+        if self.len.is_multiple_of(64) {
             self.words.push(0);
         }
         if value {
@@ -52,10 +50,7 @@ impl Bits {
     }
 
     pub fn count_ones(&self) -> usize {
-        self.words
-            .iter()
-            .map(|word| word.count_ones() as usize)
-            .sum()
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// The bits as 64-bit words, least significant bit first; bits beyond `len` are 0.
@@ -81,11 +76,7 @@ impl Texts {
     }
 
     pub fn get(&self, at: usize) -> &str {
-        let start = if at == 0 {
-            0
-        } else {
-            self.ends[at - 1] as usize
-        };
+        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
         std::str::from_utf8(&self.bytes[start..self.ends[at] as usize])
             .expect("the reader pushes whole UTF-8 values only")
     }

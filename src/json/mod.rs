@@ -16,18 +16,22 @@
 //! by its time fields, what becomes of it ([`Fate`]).
 
 mod build;
+mod chunk;
 pub mod frame;
 mod number;
+mod pass;
 mod plan;
 mod reader;
 mod resync;
 mod scan;
 mod text;
 
+pub use chunk::{Chunk, Fate, Quarantined, SOURCES, Tally};
 pub use frame::{Bits, Column, Frame, GroupKeys, Items, Texts, Values};
 pub use number::{Literal, read_number_text};
+pub use pass::{Record, TimeText};
 pub use plan::Projection;
-pub use reader::{Chunk, Fate, Options, Quarantined, Reader, Record, SOURCES, Tally, TimeText};
+pub use reader::{Options, Reader};
 
 /// Why bytes were quarantined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]

@@ -15,14 +15,8 @@ pub(super) fn integer(literal: &[u8]) -> Option<i64> {
         return None;
     }
     // 19 digits fit u64.
-    let magnitude = digits
-        .iter()
-        .fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-    if negative {
-        0i64.checked_sub_unsigned(magnitude)
-    } else {
-        i64::try_from(magnitude).ok()
-    }
+    let magnitude = digits.iter().fold(0u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
 /// The kind of an integer literal whose value is `integer(literal)`.
@@ -43,10 +37,7 @@ pub(super) fn float(literal: &[u8]) -> Option<f64> {
     }
     let text = std::str::from_utf8(literal).ok()?;
     let value: f64 = text.parse().ok()?;
-    let mantissa = literal
-        .split(|byte| matches!(byte, b'e' | b'E'))
-        .next()
-        .unwrap_or(literal);
+    let mantissa = literal.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or(literal);
     let is_zero = !mantissa.iter().any(|byte| (b'1'..=b'9').contains(byte));
     (value.is_finite() && (value != 0.0 || is_zero)).then_some(value)
 }
@@ -54,9 +45,8 @@ pub(super) fn float(literal: &[u8]) -> Option<f64> {
 /// The exact fast path: at most 15 digits with at most 22 behind the point are one correctly
 /// rounded division (Clinger 1990).
 fn short_decimal(literal: &[u8]) -> Option<f64> {
-    const POWERS: [f64; 16] = [
-        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-    ];
+    const POWERS: [f64; 16] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
     if literal.len() > 16 {
         return None;
     }
@@ -87,11 +77,7 @@ fn short_decimal(literal: &[u8]) -> Option<f64> {
 /// The kind that a number has as an item of a list.
 pub(super) fn list_kind(literal: &[u8], fractional: bool) -> Kinds {
     if fractional {
-        return if float(literal).is_some() {
-            Kinds::LIST_FLOAT
-        } else {
-            Kinds::LIST_HUGE
-        };
+        return if float(literal).is_some() { Kinds::LIST_FLOAT } else { Kinds::LIST_HUGE };
     }
     match integer_kind(literal, integer(literal)) {
         Kinds::HUGE => Kinds::LIST_HUGE,
@@ -141,11 +127,7 @@ mod tests {
     fn integers_are_exact_up_to_the_ends_of_i64_and_not_beyond() {
         assert_eq!(integer(b"9223372036854775807"), Some(i64::MAX));
         assert_eq!(integer(b"-9223372036854775808"), Some(i64::MIN));
-        for beyond in [
-            "9223372036854775808",
-            "-9223372036854775809",
-            "99999999999999999999",
-        ] {
+        for beyond in ["9223372036854775808", "-9223372036854775809", "99999999999999999999"] {
             assert_eq!(integer(beyond.as_bytes()), None, "{beyond}");
         }
     }
@@ -161,18 +143,15 @@ mod tests {
 
     #[test]
     fn only_json_numbers_are_numbers_in_text() {
-        for text in [
-            "", "007", "+5", " 5", "5 ", "1.", ".5", "NaN", "0x10", "1e", "-", "1e400", "１",
-        ] {
+        for text in
+            ["", "007", "+5", " 5", "5 ", "1.", ".5", "NaN", "0x10", "1e", "-", "1e400", "１"]
+        {
             assert_eq!(read_number_text(text), None, "{text:?}");
         }
         assert_eq!(read_number_text("-12"), Some(Literal::Int(-12)));
         assert_eq!(read_number_text("30.5"), Some(Literal::Float(30.5)));
         assert_eq!(read_number_text("1e3"), Some(Literal::Float(1000.0)));
-        assert_eq!(
-            read_number_text(&"9".repeat(70)),
-            Some(Literal::Float(1e70))
-        );
+        assert_eq!(read_number_text(&"9".repeat(70)), Some(Literal::Float(1e70)));
     }
 
     proptest! {

@@ -117,9 +117,7 @@ impl Plan {
             return child;
         }
         // A key that is no UTF-8 gets the record quarantined; its node is never published.
-        let path = self.nodes[parent as usize]
-            .path
-            .child(&String::from_utf8_lossy(key));
+        let path = self.nodes[parent as usize].path.child(&String::from_utf8_lossy(key));
         let id = self.nodes.len() as u32;
         let mut node = Node::new(path, key);
         self.assign_roles(id, &mut node);
@@ -130,17 +128,12 @@ impl Plan {
 
     fn assign_roles(&mut self, id: u32, node: &mut Node) {
         let named = |names: &[String]| -> Vec<usize> {
-            (0..names.len())
-                .filter(|&rank| node.path.is_named(&names[rank]))
-                .collect()
+            (0..names.len()).filter(|&rank| node.path.is_named(&names[rank])).collect()
         };
         let (times, groups) = (named(&self.time_names), named(&self.group_names));
         node.column = self.projection.wants(&node.path);
-        node.pin = self
-            .pins
-            .iter()
-            .find(|(name, _)| node.path.is_named(name))
-            .map(|(_, pinned)| *pinned);
+        node.pin =
+            self.pins.iter().find(|(name, _)| node.path.is_named(name)).map(|(_, pinned)| *pinned);
         node.noted = node.column
             || node.pin.is_some()
             || !times.is_empty()
@@ -156,10 +149,7 @@ impl Plan {
                 self.time_ranks.insert(behind, rank);
             }
         }
-        for (ranks, lists) in [
-            (times, &mut self.time_nodes),
-            (groups, &mut self.group_nodes),
-        ] {
+        for (ranks, lists) in [(times, &mut self.time_nodes), (groups, &mut self.group_nodes)] {
             for rank in ranks {
                 let nodes = &self.nodes;
                 let behind =
@@ -185,9 +175,7 @@ impl Plan {
 
 impl Node {
     fn new(path: Path, key: &[u8]) -> Self {
-        let plain = !key
-            .iter()
-            .any(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+        let plain = !key.iter().any(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
         Node {
             path,
             raw: plain.then(|| [b"\"", key, b"\":"].concat().into()),

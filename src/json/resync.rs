@@ -18,7 +18,7 @@
 use memchr::memchr;
 
 use super::Reason;
-use super::reader::{Block, Quarantined};
+use super::chunk::{Block, Quarantined};
 use super::scan::{self, Fault};
 
 /// How far behind the object reading (4) goes on, in bytes, before the position counts as doubtful.
@@ -46,13 +46,7 @@ pub(super) enum Found {
 
 impl Resync {
     pub fn new(offset: u64, reason: Reason) -> Self {
-        Resync {
-            offset,
-            reason,
-            sample: Vec::new(),
-            sampled: offset,
-            from: offset,
-        }
+        Resync { offset, reason, sample: Vec::new(), sampled: offset, from: offset }
     }
 
     /// The quarantined span, which ends at `end`.
@@ -70,8 +64,7 @@ impl Resync {
         let begin = (self.sampled.max(base) - base) as usize;
         let room = Quarantined::KEPT_BYTES - self.sample.len();
         if begin < until {
-            self.sample
-                .extend_from_slice(&bytes[begin..until.min(begin + room)]);
+            self.sample.extend_from_slice(&bytes[begin..until.min(begin + room)]);
             self.sampled = base + until as u64;
         }
     }
@@ -90,11 +83,7 @@ pub(super) fn next_record(
     let mut from = at.max((resync.from.max(base) - base) as usize);
     let found = loop {
         let Some(brace) = memchr(b'}', &bytes[from..]).map(|found| from + found) else {
-            break if block.last {
-                Found::At(bytes.len())
-            } else {
-                Found::More(bytes.len())
-            };
+            break if block.last { Found::At(bytes.len()) } else { Found::More(bytes.len()) };
         };
         match certainty(block, brace, max_record_bytes) {
             Certainty::Certain(position) => break Found::At(position),
@@ -117,11 +106,7 @@ enum Certainty {
 /// Judges the position behind the `}` at `brace`.
 fn certainty(block: &Block<'_>, brace: usize, max_record_bytes: usize) -> Certainty {
     let bytes = block.bytes;
-    let at_end = if block.last {
-        Certainty::Doubtful
-    } else {
-        Certainty::NeedsMore
-    };
+    let at_end = if block.last { Certainty::Doubtful } else { Certainty::NeedsMore };
     let start = skip_between(bytes, brace + 1);
     match bytes.get(start) {
         None => return at_end,
@@ -148,10 +133,7 @@ fn certainty(block: &Block<'_>, brace: usize, max_record_bytes: usize) -> Certai
 }
 
 fn skip_between(bytes: &[u8], mut at: usize) -> usize {
-    while bytes
-        .get(at)
-        .is_some_and(|&byte| scan::is_space(byte) || byte == 0x1E)
-    {
+    while bytes.get(at).is_some_and(|&byte| scan::is_space(byte) || byte == 0x1E) {
         at += 1;
     }
     at

@@ -84,7 +84,7 @@ fn next_special(bytes: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// A string that was scanned: where its closing quote is, and what it takes to read it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct ScannedString {
     /// Position of the closing quote.
     pub end: usize,
@@ -97,11 +97,7 @@ pub(super) struct ScannedString {
 #[inline(always)]
 pub(super) fn string(bytes: &[u8], at: usize) -> Result<ScannedString, Fault> {
     match next_special(bytes, at) {
-        Some(end) if bytes[end] == b'"' => Ok(ScannedString {
-            end,
-            escaped: false,
-            content: None,
-        }),
+        Some(end) if bytes[end] == b'"' => Ok(ScannedString { end, escaped: false, content: None }),
         Some(special) => string_with_escapes(bytes, special),
         None => Err(Fault::End),
     }
@@ -114,11 +110,7 @@ fn string_with_escapes(bytes: &[u8], mut at: usize) -> Result<ScannedString, Fau
     loop {
         match bytes[at] {
             b'"' => {
-                return Ok(ScannedString {
-                    end: at,
-                    escaped: true,
-                    content,
-                });
+                return Ok(ScannedString { end: at, escaped: true, content });
             }
             b'\\' => {
                 let (behind, problem) = escape(bytes, at)?;
@@ -257,11 +249,7 @@ pub(super) fn container(bytes: &[u8], at: usize, depth: usize) -> Result<Scanned
     let mut open = Brackets::default();
     let mut found = ScannedContainer {
         end: at,
-        kinds: if bytes[at] == b'[' {
-            Kinds::LIST
-        } else {
-            Kinds::OBJECT
-        },
+        kinds: if bytes[at] == b'[' { Kinds::LIST } else { Kinds::OBJECT },
         content: None,
     };
     let is_list = bytes[at] == b'[';

@@ -32,24 +32,15 @@ fn escaped(source: &[u8]) -> (char, usize) {
 fn unicode(source: &[u8]) -> (char, usize) {
     let high = unit(&source[2..6]);
     if !(0xD800..0xDC00).contains(&high) {
-        return (
-            char::from_u32(high).expect("the scanner refused lone surrogates"),
-            6,
-        );
+        return (char::from_u32(high).expect("the scanner refused lone surrogates"), 6);
     }
     let low = unit(&source[8..12]);
     let code = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
-    (
-        char::from_u32(code).expect("the scanner saw a surrogate pair"),
-        12,
-    )
+    (char::from_u32(code).expect("the scanner saw a surrogate pair"), 12)
 }
 
 fn unit(digits: &[u8]) -> u32 {
     digits.iter().fold(0, |sum, &digit| {
-        sum << 4
-            | (digit as char)
-                .to_digit(16)
-                .expect("the scanner saw four hex digits")
+        sum << 4 | (digit as char).to_digit(16).expect("the scanner saw four hex digits")
     })
 }

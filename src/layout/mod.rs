@@ -45,10 +45,7 @@ pub fn hour_of_prefix(prefix: &str) -> Option<Hour> {
 /// for `2022/04/17/`, `2022/04/` or `2022/`. `None` for a folder of any other form.
 pub fn hours_of_folder(folder: &str) -> Option<HourRange> {
     if let Some(hour) = hour_of_prefix(folder) {
-        return Some(HourRange {
-            first: hour,
-            last: hour,
-        });
+        return Some(HourRange { first: hour, last: hour });
     }
     let mut numbers = [1; 3];
     let mut parts = folder.strip_suffix('/')?.split('/');
@@ -70,10 +67,7 @@ pub fn hours_of_folder(folder: &str) -> Option<HourRange> {
     };
     let hour_at =
         |date: NaiveDate| Hour::containing(date.and_time(chrono::NaiveTime::MIN).and_utc());
-    Some(HourRange {
-        first: hour_at(first),
-        last: hour_at(after).prev(),
-    })
+    Some(HourRange { first: hour_at(first), last: hour_at(after).prev() })
 }
 
 /// What a key says about its object.
@@ -109,10 +103,7 @@ impl KeyInfo {
 pub fn parse_key(key: &str) -> KeyInfo {
     let (hour, rest) = split_hour(key);
     let name = rest.rsplit('/').next().unwrap_or(rest);
-    KeyInfo {
-        hour,
-        name: name.parse(),
-    }
+    KeyInfo { hour, name: name.parse() }
 }
 
 /// Why an object is never data. Excluded objects are counted by reason and not read.
@@ -169,18 +160,11 @@ impl std::fmt::Display for Exclusion {
 /// add their own. An empty object is read like any other and holds no record.
 pub fn exclusion(key: &str, bytes: u64) -> Option<Exclusion> {
     if key.is_empty() || key.ends_with('/') || key.ends_with("$folder$") {
-        let marker = if bytes == 0 {
-            Exclusion::FolderMarker
-        } else {
-            Exclusion::FolderWithBytes
-        };
+        let marker = if bytes == 0 { Exclusion::FolderMarker } else { Exclusion::FolderWithBytes };
         return Some(marker);
     }
     let folders = key.rsplit('/').skip(1);
-    if folders
-        .into_iter()
-        .any(|folder| folder.ends_with("-failed"))
-    {
+    if folders.into_iter().any(|folder| folder.ends_with("-failed")) {
         return Some(Exclusion::ErrorOutput);
     }
     let (hour, name) = split_hour(key);
@@ -205,14 +189,7 @@ fn is_hidden(name: &str) -> bool {
 fn split_hour(key: &str) -> (Option<Hour>, &str) {
     let hour = key.as_bytes().first_chunk().and_then(hour_of);
     // The prefix is ASCII, so that the cut is between characters.
-    (
-        hour,
-        if hour.is_some() {
-            &key[HOUR_PREFIX_BYTES..]
-        } else {
-            key
-        },
-    )
+    (hour, if hour.is_some() { &key[HOUR_PREFIX_BYTES..] } else { key })
 }
 
 fn hour_of(prefix: &[u8; HOUR_PREFIX_BYTES]) -> Option<Hour> {

@@ -61,11 +61,7 @@ impl FromStr for ObjectName {
             return Err(NameProblem::ControlCharacter);
         }
         // The extension is what follows the id, and may hold dots: `.json.gz`.
-        let dots = name
-            .bytes()
-            .enumerate()
-            .rev()
-            .filter(|(_, byte)| *byte == b'.');
+        let dots = name.bytes().enumerate().rev().filter(|(_, byte)| *byte == b'.');
         let mut problem = NameProblem::NoUuid;
         for end in std::iter::once(name.len()).chain(dots.map(|(at, _)| at)) {
             match without_extension(&name[..end]) {
@@ -84,11 +80,7 @@ impl FromStr for ObjectName {
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = self.time_utc.format("%Y-%m-%d-%H-%M-%S");
-        write!(
-            f,
-            "{}-{}-{time}-{}{}",
-            self.stream, self.version, self.id, self.extension
-        )
+        write!(f, "{}-{}-{time}-{}{}", self.stream, self.version, self.id, self.extension)
     }
 }
 
@@ -122,12 +114,10 @@ fn split_last(text: &str, bytes: usize) -> Option<(&str, &str)> {
 
 fn is_uuid(text: &[u8]) -> bool {
     let dashes = [8, 13, 18, 23];
-    text.iter()
-        .enumerate()
-        .all(|(at, byte)| match dashes.contains(&at) {
-            true => *byte == b'-',
-            false => byte.is_ascii_hexdigit(),
-        })
+    text.iter().enumerate().all(|(at, byte)| match dashes.contains(&at) {
+        true => *byte == b'-',
+        false => byte.is_ascii_hexdigit(),
+    })
 }
 
 fn time_of(text: &[u8]) -> Result<DateTime<Utc>, NameProblem> {
@@ -146,9 +136,5 @@ fn time_of(text: &[u8]) -> Result<DateTime<Utc>, NameProblem> {
 /// From 1, and spelled in the one way that Firehose spells it.
 fn version_of(text: &str) -> Option<u32> {
     let spelled_plainly = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-    if spelled_plainly {
-        text.parse().ok()
-    } else {
-        None
-    }
+    if spelled_plainly { text.parse().ok() } else { None }
 }

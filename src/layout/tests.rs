@@ -37,20 +37,14 @@ fn an_hour_and_its_prefix_are_the_same_thing() {
 
 #[test]
 fn a_range_of_hours_lists_one_prefix_each() {
-    let hours = HourRange {
-        first: hour("2021/12/31/23/"),
-        last: hour("2022/01/01/01/"),
-    };
+    let hours = HourRange { first: hour("2021/12/31/23/"), last: hour("2022/01/01/01/") };
     let expected = ["2021/12/31/23/", "2022/01/01/00/", "2022/01/01/01/"];
     assert_eq!(prefixes_of(&hours), expected);
 }
 
 #[test]
 fn folders_above_an_hour_are_named_from_the_nearest_to_the_root() {
-    assert_eq!(
-        parents_of(hour("2022/04/17/15/")),
-        ["2022/04/17/", "2022/04/", "2022/", ""]
-    );
+    assert_eq!(parents_of(hour("2022/04/17/15/")), ["2022/04/17/", "2022/04/", "2022/", ""]);
 }
 
 #[test]
@@ -63,23 +57,12 @@ fn a_folder_knows_which_hours_it_holds() {
         ("2022/", "2022/01/01/00/", "2022/12/31/23/"),
     ];
     for (folder, first, last) in cases {
-        let expected = HourRange {
-            first: hour(first),
-            last: hour(last),
-        };
+        let expected = HourRange { first: hour(first), last: hour(last) };
         assert_eq!(hours_of_folder(folder), Some(expected), "{folder}");
     }
-    for folder in [
-        "",
-        "/",
-        "2022",
-        "2022/4/",
-        "2022/13/",
-        "2022/04/31/",
-        "2022/04/17/24/",
-        "a/",
-        "2022//",
-    ] {
+    for folder in
+        ["", "/", "2022", "2022/4/", "2022/13/", "2022/04/31/", "2022/04/17/24/", "a/", "2022//"]
+    {
         assert_eq!(hours_of_folder(folder), None, "{folder}");
     }
 }
@@ -93,10 +76,7 @@ fn a_key_is_read_from_its_right_end() {
     assert_eq!((name.stream.as_str(), name.version), ("study-stream", 1));
     assert_eq!(name.time_utc, utc("2022-04-17T15:00:03Z"));
     assert_eq!((name.id.as_str(), name.extension.as_str()), (UUID, ".gz"));
-    assert_eq!(
-        info.object_time(),
-        Some((utc("2022-04-17T15:00:03Z"), KeyTime::Name))
-    );
+    assert_eq!(info.object_time(), Some((utc("2022-04-17T15:00:03Z"), KeyTime::Name)));
 }
 
 #[test]
@@ -115,11 +95,7 @@ fn streams_may_hold_what_the_other_parts_are_made_of() {
         for extension in ["", ".gz", ".json.gz", ".a-b", ".(1)"] {
             let text = format!("{stream}-12-2022-04-17-15-00-03-{UUID}{extension}");
             let parsed = name(&text).unwrap();
-            assert_eq!(
-                (parsed.stream.as_str(), parsed.version),
-                (stream, 12),
-                "{text}"
-            );
+            assert_eq!((parsed.stream.as_str(), parsed.version), (stream, 12), "{text}");
             assert_eq!(parsed.extension, extension);
             assert_eq!(parsed.to_string(), text);
         }
@@ -130,11 +106,7 @@ fn streams_may_hold_what_the_other_parts_are_made_of() {
 fn each_problem_of_a_name_has_its_own_text() {
     let cases = [
         ("", NameProblem::Empty, "no name"),
-        (
-            "data.json",
-            NameProblem::NoUuid,
-            "no uuid at the end of the name",
-        ),
+        ("data.json", NameProblem::NoUuid, "no uuid at the end of the name"),
         (
             "s-1-2022-04-17-15-00-03-0a1b2c3d4e5f60718293a4b5c6d7e8f90000.gz",
             NameProblem::NoUuid,
@@ -142,11 +114,7 @@ fn each_problem_of_a_name_has_its_own_text() {
         ),
         ("s-1-<uuid>", NameProblem::NoTime, "no time before the uuid"),
         ("<uuid>", NameProblem::NoTime, "no time before the uuid"),
-        (
-            "s-1-2022_04_17-15-00-03-<uuid>",
-            NameProblem::NoTime,
-            "no time before the uuid",
-        ),
+        ("s-1-2022_04_17-15-00-03-<uuid>", NameProblem::NoTime, "no time before the uuid"),
         (
             "s-1-2022-02-30-15-00-03-<uuid>",
             NameProblem::ImpossibleTime,
@@ -157,36 +125,16 @@ fn each_problem_of_a_name_has_its_own_text() {
             NameProblem::ImpossibleTime,
             "impossible time in the name",
         ),
-        (
-            "s-x-2022-04-17-15-00-03-<uuid>",
-            NameProblem::NoVersion,
-            "no version before the time",
-        ),
-        (
-            "s-0-2022-04-17-15-00-03-<uuid>",
-            NameProblem::NoVersion,
-            "no version before the time",
-        ),
-        (
-            "2022-04-17-15-00-03-<uuid>",
-            NameProblem::NoVersion,
-            "no version before the time",
-        ),
+        ("s-x-2022-04-17-15-00-03-<uuid>", NameProblem::NoVersion, "no version before the time"),
+        ("s-0-2022-04-17-15-00-03-<uuid>", NameProblem::NoVersion, "no version before the time"),
+        ("2022-04-17-15-00-03-<uuid>", NameProblem::NoVersion, "no version before the time"),
         (
             "s-99999999999-2022-04-17-15-00-03-<uuid>",
             NameProblem::NoVersion,
             "no version before the time",
         ),
-        (
-            "1-2022-04-17-15-00-03-<uuid>",
-            NameProblem::NoStream,
-            "no stream before the version",
-        ),
-        (
-            "-1-2022-04-17-15-00-03-<uuid>",
-            NameProblem::NoStream,
-            "no stream before the version",
-        ),
+        ("1-2022-04-17-15-00-03-<uuid>", NameProblem::NoStream, "no stream before the version"),
+        ("-1-2022-04-17-15-00-03-<uuid>", NameProblem::NoStream, "no stream before the version"),
         (
             "s\u{1b}-1-2022-04-17-15-00-03-<uuid>",
             NameProblem::ControlCharacter,
@@ -208,17 +156,11 @@ fn each_problem_of_a_name_has_its_own_text() {
 #[test]
 fn a_name_that_is_not_readable_leaves_the_hour() {
     let info = parse_key("2022/04/17/15/data.json");
-    assert_eq!(
-        info.object_time(),
-        Some((utc("2022-04-17T15:00:00Z"), KeyTime::Hour))
-    );
+    assert_eq!(info.object_time(), Some((utc("2022-04-17T15:00:00Z"), KeyTime::Hour)));
     assert_eq!(parse_key("data.json").object_time(), None);
     let elsewhere = parse_key(&format!("x/s-1-2022-04-17-15-00-03-{UUID}"));
     assert_eq!(elsewhere.hour, None);
-    assert_eq!(
-        elsewhere.object_time(),
-        Some((utc("2022-04-17T15:00:03Z"), KeyTime::Name))
-    );
+    assert_eq!(elsewhere.object_time(), Some((utc("2022-04-17T15:00:03Z"), KeyTime::Name)));
 }
 
 #[test]
@@ -228,27 +170,11 @@ fn objects_that_are_never_data_are_excluded_with_a_reason() {
     let cases = [
         ("2022/04/17/15/".to_string(), 0, Some(FolderMarker)),
         ("2022/04/17/15/".to_string(), 3, Some(FolderWithBytes)),
-        (
-            "2022/04/17/15/x_$folder$".to_string(),
-            0,
-            Some(FolderMarker),
-        ),
+        ("2022/04/17/15/x_$folder$".to_string(), 0, Some(FolderMarker)),
         (String::new(), 0, Some(FolderMarker)),
-        (
-            format!("processing-failed/2022/04/17/15/{data}"),
-            9,
-            Some(ErrorOutput),
-        ),
-        (
-            format!("2022/04/17/15/processing-failed/{data}"),
-            9,
-            Some(ErrorOutput),
-        ),
-        (
-            format!("http-endpoint-failed/2022/04/17/15/{data}"),
-            9,
-            Some(ErrorOutput),
-        ),
+        (format!("processing-failed/2022/04/17/15/{data}"), 9, Some(ErrorOutput)),
+        (format!("2022/04/17/15/processing-failed/{data}"), 9, Some(ErrorOutput)),
+        (format!("http-endpoint-failed/2022/04/17/15/{data}"), 9, Some(ErrorOutput)),
         (format!("2022/04/17/{data}"), 9, Some(OutsideHours)),
         (format!("2022/04/17/99/{data}"), 9, Some(OutsideHours)),
         (data.clone(), 9, Some(OutsideHours)),
@@ -260,11 +186,7 @@ fn objects_that_are_never_data_are_excluded_with_a_reason() {
         ("2022/04/17/15/_SUCCESS".to_string(), 0, Some(Hidden)),
         ("2022/04/17/15/.DS_Store".to_string(), 6148, Some(Hidden)),
         (format!("2022/04/17/15/.{data}.gz.Ab12Cd"), 9, Some(Hidden)),
-        (
-            "2022/04/17/15/_temporary/0/part".to_string(),
-            9,
-            Some(BelowHour),
-        ),
+        ("2022/04/17/15/_temporary/0/part".to_string(), 9, Some(BelowHour)),
         (format!("2022/04/17/15/{data}"), 9, None),
         (format!("2022/04/17/15/{data}.gz"), 0, None),
         (format!("2022/04/17/15/_{data}"), 9, None),
@@ -283,10 +205,7 @@ fn text_for_a_terminal_holds_no_harm() {
     assert_eq!(escape_control("a\u{1b}[31mb"), "a\\x1b[31mb");
     assert_eq!(escape_control("\0\n\r\t\u{7f}"), "\\x00\\n\\r\\t\\x7f");
     assert_eq!(escape_control("\u{9b}2J"), "\\u{9b}2J");
-    assert_eq!(
-        escape_control("a\u{202e}gz.exe\u{2066}"),
-        "a\\u{202e}gz.exe\\u{2066}"
-    );
+    assert_eq!(escape_control("a\u{202e}gz.exe\u{2066}"), "a\\u{202e}gz.exe\\u{2066}");
     assert_eq!(escape_control("\u{2028}\u{feff}"), "\\u{2028}\\u{feff}");
 }
 

@@ -131,10 +131,7 @@ impl Summary {
         page.row("records", &self.records_line());
         for source in self.time_sources.iter().filter(|source| source.count > 0) {
             let count = count_text(source.count);
-            page.row(
-                "time",
-                &format!("from {} in {}", source.what, counted(&count, "record")),
-            );
+            page.row("time", &format!("from {} in {}", source.what, counted(&count, "record")));
         }
         page.row("objects", &self.objects_line());
         self.rows_about_gaps(&mut page);
@@ -157,10 +154,7 @@ impl Summary {
             .to_string(),
         ];
         if self.objects.failed > 0 {
-            words.push(format!(
-                "{} failed",
-                counted(&count_text(self.objects.failed), "object")
-            ));
+            words.push(format!("{} failed", counted(&count_text(self.objects.failed), "object")));
         }
         if self.records.quarantined > 0 {
             let quarantined = count_text(self.records.quarantined);
@@ -201,40 +195,19 @@ impl Summary {
             let _ = write!(line, " of {} listed", count_text(objects.listed));
         }
         let _ = write!(line, ", {}", bytes_text(objects.stored_bytes));
-        for excluded in objects
-            .excluded
-            .iter()
-            .filter(|excluded| excluded.count > 0)
-        {
-            let _ = write!(
-                line,
-                "; {} left out: {}",
-                count_text(excluded.count),
-                excluded.what
-            );
+        for excluded in objects.excluded.iter().filter(|excluded| excluded.count > 0) {
+            let _ = write!(line, "; {} left out: {}", count_text(excluded.count), excluded.what);
         }
         line
     }
 
     fn rows_about_gaps(&self, page: &mut Page) {
         if let Some(nearest) = &self.nearest {
-            let Nearest {
-                source,
-                first_listed,
-                last_listed,
-                before,
-                after,
-            } = nearest;
-            page.row(
-                "listed",
-                &format!("{first_listed} to {last_listed} below {source}"),
-            );
+            let Nearest { source, first_listed, last_listed, before, after } = nearest;
+            page.row("listed", &format!("{first_listed} to {last_listed} below {source}"));
             match (before, after) {
                 (None, None) => {
-                    page.row(
-                        "nearest",
-                        "no year's folder at all: is this the right --source?",
-                    );
+                    page.row("nearest", "no year's folder at all: is this the right --source?");
                 }
                 _ => {
                     let ends = [("before", before), ("after", after)];
@@ -247,10 +220,7 @@ impl Summary {
         } else if !self.empty_hours.is_empty() {
             let count = count_text(self.empty_hours.len() as u64);
             let hours = runs_of_hours(&self.empty_hours);
-            page.row(
-                "gaps",
-                &format!("{} without objects: {hours} UTC", counted(&count, "hour")),
-            );
+            page.row("gaps", &format!("{} without objects: {hours} UTC", counted(&count, "hour")));
         }
         if self.objects.unparsed_names > 0 {
             let count = counted(&count_text(self.objects.unparsed_names), "object");
@@ -266,16 +236,8 @@ impl Summary {
         for failed in self.failed.iter().take(SHOWN) {
             page.row("failed", &failed.what);
         }
-        if let Some(more) = self
-            .failed
-            .len()
-            .checked_sub(SHOWN)
-            .filter(|more| *more > 0)
-        {
-            page.row(
-                "",
-                &format!("and {} more, in the manifest", count_text(more as u64)),
-            );
+        if let Some(more) = self.failed.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            page.row("", &format!("and {} more, in the manifest", count_text(more as u64)));
         }
         for quarantined in &self.quarantine {
             let count = counted(&count_text(quarantined.records), "place");
@@ -285,10 +247,7 @@ impl Summary {
             }
             let named = quarantined.places.len() as u64;
             if named > 0 && named < quarantined.records {
-                page.row(
-                    "",
-                    &format!("  and {} more", count_text(quarantined.records - named)),
-                );
+                page.row("", &format!("  and {} more", count_text(quarantined.records - named)));
             }
         }
     }
@@ -296,11 +255,7 @@ impl Summary {
     fn rows_about_files(&self, page: &mut Page) {
         match &self.files {
             Files::Published(files) => {
-                let widest = files
-                    .iter()
-                    .map(|file| file.path.chars().count())
-                    .max()
-                    .unwrap_or(0);
+                let widest = files.iter().map(|file| file.path.chars().count()).max().unwrap_or(0);
                 for file in files {
                     let bytes = bytes_text(file.bytes);
                     page.row("written", &format!("{:widest$}  {bytes:>9}", file.path));
@@ -336,11 +291,7 @@ impl WindowShown {
     fn local(&self) -> String {
         let local = |at: DateTime<Utc>| at.with_timezone(&self.tz).format("%Y-%m-%d %H:%M:%S%:z");
         let length = duration_text(self.end_utc - self.start_utc).replace("1d", "24h");
-        format!(
-            "{} to {}, {length}",
-            local(self.start_utc),
-            local(self.end_utc)
-        )
+        format!("{} to {}, {length}", local(self.start_utc), local(self.end_utc))
     }
 
     fn utc(&self) -> String {
@@ -381,20 +332,13 @@ fn runs_of_hours(hours: &[DateTime<Utc>]) -> String {
         }
     }
     let more = runs.len().saturating_sub(SHOWN);
-    let shown = runs
-        .iter()
-        .take(SHOWN)
-        .map(|(first, last)| match first == last {
-            true => first.format("%m-%d %H:00").to_string(),
-            false => {
-                let end = *last + TimeDelta::minutes(59);
-                format!(
-                    "{} to {}",
-                    first.format("%m-%d %H:00"),
-                    end.format("%m-%d %H:%M")
-                )
-            }
-        });
+    let shown = runs.iter().take(SHOWN).map(|(first, last)| match first == last {
+        true => first.format("%m-%d %H:00").to_string(),
+        false => {
+            let end = *last + TimeDelta::minutes(59);
+            format!("{} to {}", first.format("%m-%d %H:00"), end.format("%m-%d %H:%M"))
+        }
+    });
     let mut text = shown.collect::<Vec<_>>().join(", ");
     if more > 0 {
         let _ = write!(text, ", and {more} more gaps");
@@ -414,10 +358,7 @@ mod tests {
     use super::*;
 
     fn clean() -> Summary {
-        let written = |path: &str, bytes| Written {
-            path: path.to_string(),
-            bytes,
-        };
+        let written = |path: &str, bytes| Written { path: path.to_string(), bytes };
         Summary {
             window: WindowShown {
                 date: NaiveDate::from_ymd_opt(2022, 4, 18),
@@ -440,22 +381,13 @@ mod tests {
             verdict: Verdict::Final,
             failed: Vec::new(),
             quarantine: Vec::new(),
-            time_sources: vec![Counted {
-                what: "ts".into(),
-                count: 3_089_881,
-            }],
+            time_sources: vec![Counted { what: "ts".into(), count: 3_089_881 }],
             empty_hours: Vec::new(),
             nearest: None,
             notes: Vec::new(),
             files: Files::Published(vec![
-                written(
-                    "out/records/local_date=2022-04-18/part-00000.parquet",
-                    88_123_456,
-                ),
-                written(
-                    "out/aggregates/daily/local_date=2022-04-18/part-00000.parquet",
-                    4_321,
-                ),
+                written("out/records/local_date=2022-04-18/part-00000.parquet", 88_123_456),
+                written("out/aggregates/daily/local_date=2022-04-18/part-00000.parquet", 4_321),
                 written("out/manifests/2022-04-18.json", 9_876),
             ]),
             took: Duration::from_millis(610),
@@ -474,10 +406,7 @@ mod tests {
             listed: 158,
             read: 155,
             failed: 1,
-            excluded: vec![Counted {
-                what: "a folder marker".into(),
-                count: 2,
-            }],
+            excluded: vec![Counted { what: "a folder marker".into(), count: 2 }],
             stored_bytes: 748_000_000,
             unparsed_names: 4,
         };
@@ -492,15 +421,9 @@ mod tests {
         damaged.quarantine = vec![Quarantined {
             reason: "invalid UTF-8".into(),
             records: 3,
-            places: vec![
-                "2022/04/17/16/evil\x1b[2J.gz:10432".into(),
-                "2022/04/17/17/b:0".into(),
-            ],
+            places: vec!["2022/04/17/16/evil\x1b[2J.gz:10432".into(), "2022/04/17/17/b:0".into()],
         }];
-        damaged.time_sources.push(Counted {
-            what: "the object's name".into(),
-            count: 12,
-        });
+        damaged.time_sources.push(Counted { what: "the object's name".into(), count: 12 });
         damaged.empty_hours = [0, 1, 2, 5]
             .map(|hour| Utc.with_ymd_and_hms(2022, 4, 18, hour, 0, 0).unwrap())
             .to_vec();

@@ -10,10 +10,7 @@ const BOUND_BYTES: usize = 64;
 /// The statistics of a chunk. `texts`: the dictionary of a text column, if it has one.
 pub fn statistics(values: &Flat, texts: Option<&Dictionary<&[u8]>>, levels: &Levels) -> Statistics {
     let nulls = levels.slots - values.len();
-    let mut made = Statistics {
-        nulls,
-        ..Statistics::default()
-    };
+    let mut made = Statistics { nulls, ..Statistics::default() };
     let bounds = match values {
         Flat::Bool(values) => bounds(values.iter().copied(), |a, b| !a & b)
             .map(|(min, max)| (vec![u8::from(min)], vec![u8::from(max)])),
@@ -47,10 +44,7 @@ fn bounds<T: Copy>(
 ) -> Option<(T, T)> {
     let first = values.next()?;
     Some(values.fold((first, first), |(min, max), value| {
-        (
-            if less(value, min) { value } else { min },
-            if less(max, value) { value } else { max },
-        )
+        (if less(value, min) { value } else { min }, if less(max, value) { value } else { max })
     }))
 }
 
@@ -60,11 +54,7 @@ impl Statistics {
         self.min_is_exact = min.len() <= BOUND_BYTES;
         self.max_is_exact = max.len() <= BOUND_BYTES;
         self.min = Some(cut_text(min).to_vec());
-        self.max = if self.max_is_exact {
-            Some(max.to_vec())
-        } else {
-            next_text(cut_text(max))
-        };
+        self.max = if self.max_is_exact { Some(max.to_vec()) } else { next_text(cut_text(max)) };
     }
 }
 
@@ -83,11 +73,8 @@ fn next_text(front: &[u8]) -> Option<Vec<u8>> {
     let mut characters: Vec<char> = front.chars().collect();
     while let Some(last) = characters.pop() {
         // The characters between D800 and DFFF do not exist.
-        let after = if last == '\u{D7FF}' {
-            Some('\u{E000}')
-        } else {
-            char::from_u32(last as u32 + 1)
-        };
+        let after =
+            if last == '\u{D7FF}' { Some('\u{E000}') } else { char::from_u32(last as u32 + 1) };
         if let Some(after) = after {
             characters.push(after);
             return Some(characters.into_iter().collect::<String>().into_bytes());
@@ -108,11 +95,7 @@ mod tests {
         let (min, max) = (made.min.expect("a bound"), made.max.expect("a bound"));
         assert!(&min[..] < long.as_bytes() && long.as_bytes() < &max[..]);
         assert_eq!(String::from_utf8(min).expect("whole characters").len(), 63);
-        assert!(
-            String::from_utf8(max)
-                .expect("whole characters")
-                .ends_with('각')
-        );
+        assert!(String::from_utf8(max).expect("whole characters").ends_with('각'));
         assert!(!made.min_is_exact && !made.max_is_exact);
     }
 

@@ -44,7 +44,11 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    pub fn open(bucket: &str, prefix: &str, options: &StoreOptions) -> Result<Bucket, PublishError> {
+    pub fn open(
+        bucket: &str,
+        prefix: &str,
+        options: &StoreOptions,
+    ) -> Result<Bucket, PublishError> {
         Ok(Bucket {
             s3: S3Store::open(bucket, prefix, options)?,
             scratch: Scratch::new()?,
@@ -179,12 +183,7 @@ impl Bucket {
         self.put(&from, path, interrupted)
     }
 
-    fn put(
-        &self,
-        from: &Path,
-        path: &Path,
-        interrupted: &AtomicBool,
-    ) -> Result<(), PublishError> {
+    fn put(&self, from: &Path, path: &Path, interrupted: &AtomicBool) -> Result<(), PublishError> {
         match self.s3.put_file(&key_of(path), from, content_type(path), interrupted) {
             Err(StoreError::Stopped { .. }) if interrupted.load(Ordering::Relaxed) => {
                 Err(PublishError::Interrupted)

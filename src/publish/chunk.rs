@@ -38,12 +38,7 @@ enum Coding<'v> {
     Delta,
     DeltaLength,
     DeltaPrefix,
-    Dictionary {
-        page: Vec<u8>,
-        entries: usize,
-        indices: &'v [u32],
-        width: u32,
-    },
+    Dictionary { page: Vec<u8>, entries: usize, indices: &'v [u32], width: u32 },
 }
 
 /// Encodes and compresses a column chunk.
@@ -62,11 +57,7 @@ pub(super) fn encode(values: &Flat, levels: &Levels, shape: Shape, rows: usize) 
 
     let mut chunk = EncodedChunk {
         bytes: Vec::new(),
-        meta: ChunkMeta {
-            rows,
-            statistics,
-            ..ChunkMeta::default()
-        },
+        meta: ChunkMeta { rows, statistics, ..ChunkMeta::default() },
     };
     chunk.meta.slots = levels.slots;
     chunk.meta.null_rows = levels.null_rows;
@@ -98,9 +89,7 @@ pub(super) enum Shape {
 impl Shape {
     fn put_levels(self, out: &mut Vec<u8>, levels: &Levels, slots: Range<usize>) {
         if self == Shape::List {
-            put_sized(out, |out| {
-                put_hybrid(out, &levels.repetition[slots.clone()], 1)
-            });
+            put_sized(out, |out| put_hybrid(out, &levels.repetition[slots.clone()], 1));
             put_sized(out, |out| put_hybrid(out, &levels.definition[slots], 2));
         } else if self == Shape::Optional {
             put_sized(out, |out| match &levels.definition[..] {
@@ -112,10 +101,7 @@ impl Shape {
 
     fn is_value(self, levels: &Levels, slot: usize) -> bool {
         let highest = if self == Shape::List { 3 } else { 1 };
-        levels
-            .definition
-            .get(slot)
-            .is_none_or(|level| *level == highest)
+        levels.definition.get(slot).is_none_or(|level| *level == highest)
     }
 }
 
@@ -193,21 +179,12 @@ fn index_width(entries: usize) -> u32 {
 }
 
 fn number_dictionary(made: &Dictionary<u64>) -> Coding<'_> {
-    let page = made
-        .entries
-        .iter()
-        .flat_map(|bits| bits.to_le_bytes())
-        .collect();
+    let page = made.entries.iter().flat_map(|bits| bits.to_le_bytes()).collect();
     dictionary(page, made.entries.len(), &made.indices)
 }
 
 fn dictionary(page: Vec<u8>, entries: usize, indices: &[u32]) -> Coding<'_> {
-    Coding::Dictionary {
-        page,
-        entries,
-        indices,
-        width: index_width(entries),
-    }
+    Coding::Dictionary { page, entries, indices, width: index_width(entries) }
 }
 
 /// What binary deltas would take, by a sample from the front.
@@ -246,24 +223,15 @@ fn cut(values: &Flat, coding: &Coding, levels: &Levels, shape: Shape) -> Vec<Cut
         _ => weigh(0) * values.len(),
     };
     if total <= PAGE_BYTES {
-        return vec![Cut {
-            slots: 0..levels.slots,
-            values: 0..values.len(),
-        }];
+        return vec![Cut { slots: 0..levels.slots, values: 0..values.len() }];
     }
     let mut cuts = Vec::new();
-    let mut open = Cut {
-        slots: 0..0,
-        values: 0..0,
-    };
+    let mut open = Cut { slots: 0..0, values: 0..0 };
     let mut bytes = 0;
     for slot in 0..levels.slots {
         let begins_row = levels.repetition.get(slot).is_none_or(|level| *level == 0);
         if begins_row && bytes >= PAGE_BYTES {
-            let next = Cut {
-                slots: slot..slot,
-                values: open.values.end..open.values.end,
-            };
+            let next = Cut { slots: slot..slot, values: open.values.end..open.values.end };
             cuts.push(std::mem::replace(&mut open, next));
             bytes = 0;
         }
@@ -288,15 +256,11 @@ fn put_values(out: &mut Vec<u8>, values: &Flat, coding: &Coding, range: Range<us
             put_packed(out, bits, 1);
         }
         (Coding::Plain, Flat::Int(values)) => {
-            values[range]
-                .iter()
-                .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+            values[range].iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
         }
         (_, Flat::Int(values)) => put_delta(out, &values[range]),
         (_, Flat::Float(values)) => {
-            values[range]
-                .iter()
-                .for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+            values[range].iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
         }
         (Coding::DeltaPrefix, Flat::Text(values)) => put_delta_prefix(out, &values[range]),
         (Coding::DeltaLength, Flat::Text(values)) => put_delta_length(out, &values[range]),

@@ -55,11 +55,7 @@ pub fn stage_folder(out: &Path, id: &str) -> PathBuf {
 
 impl Commit {
     pub fn new(out: &Path, id: &str, record: Record) -> Commit {
-        Commit {
-            out: out.to_path_buf(),
-            id: id.to_string(),
-            record,
-        }
+        Commit { out: out.to_path_buf(), id: id.to_string(), record }
     }
 
     /// Publishes. After an error, [`Commit::is_decided`] tells whether the next run will finish.
@@ -74,9 +70,7 @@ impl Commit {
     }
 
     fn record_path(&self) -> PathBuf {
-        self.out
-            .join(OWN_FOLDER)
-            .join(format!("{RECORD}{}.json", self.id))
+        self.out.join(OWN_FOLDER).join(format!("{RECORD}{}.json", self.id))
     }
 
     fn stage(&self) -> PathBuf {
@@ -154,10 +148,7 @@ impl Commit {
     fn remove_file(&self, file: &Path) -> Result<(), PublishError> {
         remove_if_there(&self.out.join(file))?;
         // Folders that are empty now go too, up to `--out`; the first that is not ends it.
-        let folders = file
-            .ancestors()
-            .skip(1)
-            .filter(|folder| *folder != Path::new(""));
+        let folders = file.ancestors().skip(1).filter(|folder| *folder != Path::new(""));
         for folder in folders {
             if std::fs::remove_dir(self.out.join(folder)).is_err() {
                 break;
@@ -177,15 +168,10 @@ pub fn recover(out: &Path) -> Result<(), PublishError> {
     }
     names.sort();
     for name in &names {
-        let id = name
-            .strip_prefix(RECORD)
-            .and_then(|rest| rest.strip_suffix(".json"));
+        let id = name.strip_prefix(RECORD).and_then(|rest| rest.strip_suffix(".json"));
         if let Some(id) = id {
             let commit = Commit::new(out, id, read_record(&own.join(name))?);
-            commit
-                .forward()
-                .iter()
-                .try_for_each(|step| commit.take(step))?;
+            commit.forward().iter().try_for_each(|step| commit.take(step))?;
         }
     }
     for name in names {
@@ -201,16 +187,12 @@ pub fn recover(out: &Path) -> Result<(), PublishError> {
 
 fn read_record(path: &Path) -> Result<Record, PublishError> {
     let text = std::fs::read_to_string(path).map_err(PublishError::file("read", path))?;
-    let damaged = |problem: String| PublishError::CommitRecord {
-        path: path.to_path_buf(),
-        problem,
-    };
+    let damaged =
+        |problem: String| PublishError::CommitRecord { path: path.to_path_buf(), problem };
     let record: Record =
         serde_json::from_str(&text).map_err(|problem| damaged(problem.to_string()))?;
-    let inside = |path: &PathBuf| {
-        path.components()
-            .all(|part| matches!(part, Component::Normal(_)))
-    };
+    let inside =
+        |path: &PathBuf| path.components().all(|part| matches!(part, Component::Normal(_)));
     if record.files.iter().chain(&record.removals).all(inside) {
         Ok(record)
     } else {
@@ -287,10 +269,7 @@ mod tests {
         ("records/local_date=D/part-00000.parquet", "old records"),
     ];
     const NEW: [(&str, &str); 3] = [
-        (
-            "aggregates/hourly/local_date=D/part-00000.parquet",
-            "new hourly",
-        ),
+        ("aggregates/hourly/local_date=D/part-00000.parquet", "new hourly"),
         ("records/local_date=D/part-00000.parquet", "new records"),
         ("manifests/D.json", "new manifest"),
     ];
@@ -300,8 +279,7 @@ mod tests {
         // In memory where that is possible: hundreds of crashes sync thousands of times.
         let out = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let out = out.expect("a folder");
-        OLD.iter()
-            .for_each(|(path, text)| put(out.path(), path, text));
+        OLD.iter().for_each(|(path, text)| put(out.path(), path, text));
         let stage = stage_folder(out.path(), "D");
         NEW.iter().for_each(|(path, text)| put(&stage, path, text));
         let record = Record {
@@ -313,17 +291,12 @@ mod tests {
     }
 
     fn old() -> Tree {
-        OLD.iter()
-            .map(|(path, text)| (path.into(), text.to_string()))
-            .collect()
+        OLD.iter().map(|(path, text)| (path.into(), text.to_string())).collect()
     }
 
     fn new() -> Tree {
         let mut tree = Tree::from([(OLD[2].0.into(), OLD[2].1.to_string())]);
-        tree.extend(
-            NEW.iter()
-                .map(|(path, text)| (path.into(), text.to_string())),
-        );
+        tree.extend(NEW.iter().map(|(path, text)| (path.into(), text.to_string())));
         tree
     }
 
@@ -340,18 +313,13 @@ mod tests {
     #[test]
     fn a_crash_after_any_step_ends_in_the_old_state_or_the_new_one() {
         let (_, commit) = folder();
-        let decided = commit
-            .prepare()
-            .iter()
-            .position(|step| *step == Step::PlaceRecord);
+        let decided = commit.prepare().iter().position(|step| *step == Step::PlaceRecord);
         let decided = decided.expect("it is a step") + 1;
         let total = commit.prepare().len() + commit.forward().len();
         for taken in 0..=total {
             let (out, commit) = folder();
             let steps = commit.prepare().into_iter().chain(commit.forward());
-            steps
-                .take(taken)
-                .for_each(|step| commit.take(&step).expect("taken"));
+            steps.take(taken).for_each(|step| commit.take(&step).expect("taken"));
             recover(out.path()).expect("recovered");
             let expected = if taken < decided { old() } else { new() };
             assert_eq!(tree(out.path()), expected, "after {taken} of {total} steps");
@@ -366,13 +334,8 @@ mod tests {
         for first in 0..=commit.forward().len() {
             for second in 0..=commit.forward().len() {
                 let (out, commit) = folder();
-                commit
-                    .prepare()
-                    .iter()
-                    .for_each(|step| commit.take(step).expect("taken"));
-                commit.forward()[..first]
-                    .iter()
-                    .for_each(|step| commit.take(step).expect("taken"));
+                commit.prepare().iter().for_each(|step| commit.take(step).expect("taken"));
+                commit.forward()[..first].iter().for_each(|step| commit.take(step).expect("taken"));
                 commit.forward()[..second]
                     .iter()
                     .for_each(|step| commit.take(step).expect("again"));

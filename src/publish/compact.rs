@@ -48,10 +48,7 @@ pub struct Fields<'a> {
 impl Fields<'_> {
     fn header(&mut self, id: i16, kind: u8) {
         let step = id - self.last_id;
-        debug_assert!(
-            (1..=15).contains(&step),
-            "ids ascend and lie close together"
-        );
+        debug_assert!((1..=15).contains(&step), "ids ascend and lie close together");
         self.out.push((step as u8) << 4 | kind);
         self.last_id = id;
     }
@@ -121,9 +118,7 @@ mod tests {
     fn a_list_of_fifteen_spells_its_length_out() {
         let mut out = Vec::new();
         put_struct(&mut out, |fields| {
-            fields.list(1, I32, &[0i32; 15], |out, item| {
-                put_zigzag(out, (*item).into())
-            });
+            fields.list(1, I32, &[0i32; 15], |out, item| put_zigzag(out, (*item).into()));
         });
         assert_eq!(&out[..3], &[0x19, 0xF5, 15]);
         assert_eq!(out.len(), 3 + 15 + 1);

@@ -89,11 +89,8 @@ pub struct Dictionary<T> {
 impl<T: Entry> Dictionary<T> {
     /// `None` where most values are distinct, or the dictionary would be larger than a page.
     pub fn build(values: &[T]) -> Option<Self> {
-        let mut made: Dictionary<T> = Dictionary {
-            entries: Vec::new(),
-            indices: Vec::new(),
-            bytes: 0,
-        };
+        let mut made: Dictionary<T> =
+            Dictionary { entries: Vec::new(), indices: Vec::new(), bytes: 0 };
         made.indices.reserve_exact(values.len());
         let mut slots = Slots::new(1024);
         for (at, &value) in values.iter().enumerate() {
@@ -137,10 +134,7 @@ const FREE: u32 = u32::MAX;
 
 impl Slots {
     fn new(len: usize) -> Self {
-        Slots {
-            slots: vec![(0, FREE); len],
-            used: 0,
-        }
+        Slots { slots: vec![(0, FREE); len], used: 0 }
     }
 
     /// The index of the entry, or the slot where it belongs.
@@ -187,9 +181,7 @@ mod tests {
 
     #[test]
     fn texts_of_every_length_are_told_apart() {
-        let texts: Vec<String> = (0..40)
-            .flat_map(|n| ["x".repeat(n), "y".repeat(n)])
-            .collect();
+        let texts: Vec<String> = (0..40).flat_map(|n| ["x".repeat(n), "y".repeat(n)]).collect();
         let mut values: Vec<&[u8]> = Vec::new();
         for _ in 0..4 {
             values.extend(texts.iter().map(|text| text.as_bytes()));
@@ -203,9 +195,7 @@ mod tests {
 
     #[test]
     fn the_table_grows_and_still_finds_every_number() {
-        let values: Vec<u64> = (0..60_000u64)
-            .map(|at| at * 31 % 2003 + at / 30_000)
-            .collect();
+        let values: Vec<u64> = (0..60_000u64).map(|at| at * 31 % 2003 + at / 30_000).collect();
         let made = Dictionary::build(&values).expect("a sixth is distinct at most");
         for (value, index) in values.iter().zip(&made.indices) {
             assert_eq!(made.entries[*index as usize], *value);

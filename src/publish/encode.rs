@@ -27,9 +27,7 @@ pub struct Slice {
 impl Slice {
     /// Whether every column can be published in its wanted type without reading the object again.
     pub fn can_publish(&self, columns: &[ColumnSpec]) -> bool {
-        columns
-            .iter()
-            .all(|wanted| gather::can_publish(self, wanted))
+        columns.iter().all(|wanted| gather::can_publish(self, wanted))
     }
 }
 
@@ -96,10 +94,9 @@ pub fn encode_column(
 ) -> Result<EncodedChunk, PublishError> {
     let kind = column.on_disk().kind;
     let pieces = gather::pieces(group, column, options).map_err(|_| match column {
-        RecordColumn::Field(spec) => PublishError::NeedsReparse {
-            column: spec.name.clone(),
-            wanted: spec.column_type,
-        },
+        RecordColumn::Field(spec) => {
+            PublishError::NeedsReparse { column: spec.name.clone(), wanted: spec.column_type }
+        }
         _ => unreachable!("rawcat's own columns have one type"),
     })?;
     let (shape, levels) = match kind {
@@ -122,14 +119,5 @@ pub fn null_chunk(rows: usize, column_type: ColumnType) -> EncodedChunk {
         null_rows: rows,
     };
     let values = gather::values(&[], kind.scalar(), is_list);
-    encode(
-        &values,
-        &levels,
-        if is_list {
-            Shape::List
-        } else {
-            Shape::Optional
-        },
-        rows,
-    )
+    encode(&values, &levels, if is_list { Shape::List } else { Shape::Optional }, rows)
 }

@@ -9,10 +9,7 @@ pub enum PublishError {
     /// A frame holds a column in a narrower type from which the wanted one cannot be made: its
     /// object has to be read again with the wider type.
     #[error("column {column} needs its objects read again, as {wanted}")]
-    NeedsReparse {
-        column: String,
-        wanted: crate::schema::ColumnType,
-    },
+    NeedsReparse { column: String, wanted: crate::schema::ColumnType },
 
     #[error("cannot {action} {}: {source}{}", path.display(), room_left(*free_bytes))]
     File {
@@ -64,11 +61,7 @@ pub enum PublishError {
         "publishing {target} to {out} did not end, and it has no manifest there until the same \
          command is run again: {source}"
     )]
-    HalfPut {
-        target: String,
-        out: String,
-        source: Box<PublishError>,
-    },
+    HalfPut { target: String, out: String, source: Box<PublishError> },
 
     #[error("interrupted")]
     Interrupted,
@@ -80,11 +73,7 @@ pub enum PublishError {
         "{out} holds days of {found} and this run is for {asked}: one --out has one zone, \
          so choose another --out, or use --tz {found}"
     )]
-    OtherZone {
-        out: String,
-        found: String,
-        asked: String,
-    },
+    OtherZone { out: String, found: String, asked: String },
 
     #[error("cannot understand the manifest {}: {problem}", path.display())]
     Manifest { path: PathBuf, problem: String },
@@ -105,25 +94,15 @@ impl PublishError {
     pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PublishError {
         move |source| {
             let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-            let free_bytes = full
-                .contains(&source.kind())
-                .then(|| free_bytes(path))
-                .flatten();
-            PublishError::File {
-                action,
-                path: path.to_path_buf(),
-                source,
-                free_bytes,
-            }
+            let free_bytes = full.contains(&source.kind()).then(|| free_bytes(path)).flatten();
+            PublishError::File { action, path: path.to_path_buf(), source, free_bytes }
         }
     }
 }
 
 /// Bytes that a user may still write on the disk of `path` or of the nearest folder above it.
 fn free_bytes(path: &Path) -> Option<u64> {
-    let known = path
-        .ancestors()
-        .find_map(|path| rustix::fs::statvfs(path).ok())?;
+    let known = path.ancestors().find_map(|path| rustix::fs::statvfs(path).ok())?;
     Some(known.f_bavail * known.f_frsize)
 }
 
@@ -147,10 +126,7 @@ mod tests {
         let path = Path::new("/no such folder/records.parquet");
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let text = PublishError::file("write", path)(full).to_string();
-        assert!(
-            text.starts_with("cannot write /no such folder/records.parquet: "),
-            "{text}"
-        );
+        assert!(text.starts_with("cannot write /no such folder/records.parquet: "), "{text}");
         assert!(text.contains(" MB are free there: make room"), "{text}");
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         let text = PublishError::file("create", path)(denied).to_string();

@@ -133,9 +133,7 @@ pub fn footer(columns: &[DiskColumn], groups: &[PlacedGroup]) -> Vec<u8> {
         file.i32(1, FORMAT_VERSION);
         file.list(2, STRUCT, &elements, put_element);
         file.i64(3, rows as i64);
-        file.list(4, STRUCT, groups, |out, group| {
-            put_group(out, columns, group)
-        });
+        file.list(4, STRUCT, groups, |out, group| put_group(out, columns, group));
         file.binary(6, created_by.as_bytes());
         // Every leaf is ordered as its type says; without this, min and max would not count.
         file.list(7, STRUCT, &leaves, |out, ()| {
@@ -185,11 +183,7 @@ fn elements<'a>(columns: &'a [DiskColumn]) -> Vec<Element<'a>> {
         match column.kind {
             DiskType::List(_) => {
                 let list = node(column.name, OPTIONAL, 1);
-                made.push(Element {
-                    converted: Some(3),
-                    logical: Logical::List,
-                    ..list
-                });
+                made.push(Element { converted: Some(3), logical: Logical::List, ..list });
                 made.push(node("list", REPEATED, 1));
                 made.push(leaf("element", OPTIONAL));
             }
@@ -209,14 +203,7 @@ fn leaf(name: &str, repetition: Option<i32>, kind: DiskType) -> Element<'_> {
         _ => (None, Logical::None),
     };
     let physical = Some(kind.physical());
-    Element {
-        name,
-        physical,
-        repetition,
-        children: 0,
-        converted,
-        logical,
-    }
+    Element { name, physical, repetition, children: 0, converted, logical }
 }
 
 fn put_element(out: &mut Vec<u8>, element: &Element) {
@@ -250,17 +237,11 @@ fn put_element(out: &mut Vec<u8>, element: &Element) {
 }
 
 fn put_group(out: &mut Vec<u8>, columns: &[DiskColumn], group: &PlacedGroup) {
-    let uncompressed: usize = group
-        .chunks
-        .iter()
-        .map(|chunk| chunk.meta.uncompressed_bytes)
-        .sum();
+    let uncompressed: usize = group.chunks.iter().map(|chunk| chunk.meta.uncompressed_bytes).sum();
     let compressed: u64 = group.chunks.iter().map(|chunk| chunk.bytes).sum();
     let chunks: Vec<_> = columns.iter().zip(&group.chunks).collect();
     put_struct(out, |fields| {
-        fields.list(1, STRUCT, &chunks, |out, (column, chunk)| {
-            put_chunk(out, column, chunk)
-        });
+        fields.list(1, STRUCT, &chunks, |out, (column, chunk)| put_chunk(out, column, chunk));
         fields.i64(2, uncompressed as i64);
         fields.i64(3, group.rows as i64);
         if let Some(first) = group.chunks.first() {
@@ -284,9 +265,7 @@ fn put_chunk(out: &mut Vec<u8>, column: &DiskColumn, chunk: &PlacedChunk) {
             fields.list(2, I32, &meta.encodings, |out, encoding| {
                 put_zigzag(out, *encoding as i64);
             });
-            fields.list(3, BINARY, path, |out, name| {
-                put_binary(out, name.as_bytes())
-            });
+            fields.list(3, BINARY, path, |out, name| put_binary(out, name.as_bytes()));
             fields.i32(4, ZSTD);
             fields.i64(5, meta.slots as i64);
             fields.i64(6, meta.uncompressed_bytes as i64);
@@ -295,21 +274,14 @@ fn put_chunk(out: &mut Vec<u8>, column: &DiskColumn, chunk: &PlacedChunk) {
             if meta.dictionary_bytes > 0 {
                 fields.i64(11, chunk.start as i64);
             }
-            fields.structure(12, |fields| {
-                put_statistics(fields, column.kind, &meta.statistics)
+            fields.structure(12, |fields| put_statistics(fields, column.kind, &meta.statistics));
+            fields.list(13, STRUCT, &page_kinds(meta), |out, (kind, encoding, count)| {
+                put_struct(out, |fields| {
+                    fields.i32(1, *kind);
+                    fields.i32(2, *encoding as i32);
+                    fields.i32(3, *count);
+                });
             });
-            fields.list(
-                13,
-                STRUCT,
-                &page_kinds(meta),
-                |out, (kind, encoding, count)| {
-                    put_struct(out, |fields| {
-                        fields.i32(1, *kind);
-                        fields.i32(2, *encoding as i32);
-                        fields.i32(3, *count);
-                    });
-                },
-            );
         });
     });
 }

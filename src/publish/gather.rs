@@ -92,17 +92,9 @@ pub fn pieces<'a>(
             },
         };
         let made_here = matches!(&data, Data::Int(Cow::Owned(_)))
-            || matches!(
-                &data,
-                Data::Float(Cow::Owned(_)) | Data::Text(Cow::Owned(_))
-            );
+            || matches!(&data, Data::Float(Cow::Owned(_)) | Data::Text(Cow::Owned(_)));
         let first = if made_here { 0 } else { rows.start };
-        Ok(Piece {
-            data,
-            first,
-            valid,
-            rows,
-        })
+        Ok(Piece { data, first, valid, rows })
     };
     group.slices.iter().map(&mut piece).collect()
 }
@@ -211,10 +203,7 @@ fn collect_texts<'t>(texts: impl Iterator<Item = &'t str>) -> Texts {
 /// Levels of a required column, or of an optional one that is no list.
 pub fn flat_levels(pieces: &[Piece]) -> Levels {
     let slots = pieces.iter().map(|piece| piece.rows.len()).sum();
-    let mut levels = Levels {
-        slots,
-        ..Levels::default()
-    };
+    let mut levels = Levels { slots, ..Levels::default() };
     let full = |piece: &Piece| piece.valid.is_none() && !matches!(piece.data, Data::Nulls);
     if pieces.iter().all(full) {
         return levels;
@@ -269,8 +258,7 @@ impl<'a> Piece<'a> {
             return None;
         };
         let start = if row == 0 { 0 } else { ends[row - 1] as usize };
-        self.is_valid(row)
-            .then(|| (items, start..ends[row] as usize))
+        self.is_valid(row).then(|| (items, start..ends[row] as usize))
     }
 
     /// Calls `push` with the place in `data` of every row that has a value.
@@ -383,10 +371,6 @@ fn texts<'a>(pieces: &'a [Piece<'a>], is_list: bool) -> Vec<&'a [u8]> {
 }
 
 fn text_bytes(texts: &Texts, at: usize) -> &[u8] {
-    let start = if at == 0 {
-        0
-    } else {
-        texts.ends[at - 1] as usize
-    };
+    let start = if at == 0 { 0 } else { texts.ends[at - 1] as usize };
     &texts.bytes[start..texts.ends[at] as usize]
 }

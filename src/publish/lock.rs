@@ -42,10 +42,7 @@ impl Lock {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     let holder = holder(&mut file);
-                    return Err(PublishError::Locked {
-                        out: out.to_path_buf(),
-                        holder,
-                    });
+                    return Err(PublishError::Locked { out: out.to_path_buf(), holder });
                 }
                 Err(TryLockError::Error(problem)) => {
                     return Err(PublishError::file("lock", &path)(problem));
@@ -91,14 +88,8 @@ pub fn is_in_place(file: &File, path: &Path) -> bool {
 /// What a lock says about the run that holds it.
 pub fn holder_text(started_utc: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    let host = host
-        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
-        .unwrap_or_default();
-    let host = if host.trim().is_empty() {
-        "this machine"
-    } else {
-        host.trim()
-    };
+    let host = host.or_else(|_| std::fs::read_to_string("/etc/hostname")).unwrap_or_default();
+    let host = if host.trim().is_empty() { "this machine" } else { host.trim() };
     format!("process {} on {host}, started {started_utc}", std::process::id())
 }
 
@@ -111,16 +102,8 @@ fn write_holder(file: &mut File, started_utc: &str) -> io::Result<()> {
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.take(1000).read_to_string(&mut text);
-    let text: String = text
-        .trim()
-        .chars()
-        .filter(|letter| !letter.is_control())
-        .collect();
-    if read.is_err() || text.is_empty() {
-        "a run that has just begun".to_string()
-    } else {
-        text
-    }
+    let text: String = text.trim().chars().filter(|letter| !letter.is_control()).collect();
+    if read.is_err() || text.is_empty() { "a run that has just begun".to_string() } else { text }
 }
 
 #[cfg(test)]
@@ -152,17 +135,11 @@ mod tests {
         let out = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(out.path().join(OWN_FOLDER)).expect("created");
         let path = out.path().join(OWN_FOLDER).join("lock");
-        std::fs::write(
-            &path,
-            "process 1 on nowhere, started long ago and never ended",
-        )
-        .expect("written");
+        std::fs::write(&path, "process 1 on nowhere, started long ago and never ended")
+            .expect("written");
         let lock = Lock::take(out.path(), "now").expect("nobody holds it");
         let text = std::fs::read_to_string(&path).expect("readable");
-        assert!(
-            text.ends_with("started now\n") && !text.contains("nowhere"),
-            "{text}"
-        );
+        assert!(text.ends_with("started now\n") && !text.contains("nowhere"), "{text}");
         drop(lock);
     }
 

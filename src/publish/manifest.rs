@@ -254,27 +254,13 @@ impl fmt::Display for Terms {
 
 /// Checks that every listed object, decoded byte and parsed record is accounted for.
 pub fn check_equations(manifest: &Manifest) -> Result<(), EquationError> {
-    let Manifest {
-        objects,
-        bytes,
-        records,
-        quarantine,
-        ..
-    } = manifest;
-    let excluded = objects
-        .excluded
-        .iter()
-        .map(|excluded| excluded.objects)
-        .sum();
+    let Manifest { objects, bytes, records, quarantine, .. } = manifest;
+    let excluded = objects.excluded.iter().map(|excluded| excluded.objects).sum();
     let failed = objects.failed.len() as u64;
     balance(
         ("objects listed", objects.listed),
         "read + failed + excluded",
-        vec![
-            ("read", objects.read),
-            ("failed", failed),
-            ("excluded", excluded),
-        ],
+        vec![("read", objects.read), ("failed", failed), ("excluded", excluded)],
     )?;
     balance(
         ("bytes decoded", bytes.decoded),
@@ -317,13 +303,7 @@ fn balance(
     if left == right {
         return Ok(());
     }
-    Err(EquationError {
-        total,
-        left,
-        parts,
-        right,
-        terms: Terms(terms),
-    })
+    Err(EquationError { total, left, parts, right, terms: Terms(terms) })
 }
 
 impl Manifest {
@@ -379,14 +359,8 @@ mod tests {
             objects: ObjectsNote {
                 listed: 6,
                 read: 3,
-                failed: vec![FailedObject {
-                    key: "a".into(),
-                    reason: "gone".into(),
-                }],
-                excluded: vec![ExcludedObjects {
-                    objects: 2,
-                    ..Default::default()
-                }],
+                failed: vec![FailedObject { key: "a".into(), reason: "gone".into() }],
+                excluded: vec![ExcludedObjects { objects: 2, ..Default::default() }],
                 ..Default::default()
             },
             bytes: BytesNote {
@@ -404,11 +378,7 @@ mod tests {
                 duplicates_dropped: 1,
                 quarantined: 2,
             },
-            quarantine: vec![QuarantineNote {
-                reason: "utf8".into(),
-                records: 2,
-                bytes: 3,
-            }],
+            quarantine: vec![QuarantineNote { reason: "utf8".into(), records: 2, bytes: 3 }],
             ..Default::default()
         }
     }
@@ -423,40 +393,26 @@ mod tests {
     fn a_lost_record_byte_or_object_is_named_with_the_numbers() {
         let mut lost = balanced();
         lost.records.day -= 1;
-        let problem = check_equations(&lost)
-            .expect_err("a record is lost")
-            .to_string();
+        let problem = check_equations(&lost).expect_err("a record is lost").to_string();
         assert!(problem.starts_with(
             "the run's books do not balance: records parsed = 10, but day + before + after + \
              duplicates dropped = 9 (day 5, before 1, after 2, duplicates dropped 1); "
         ));
         let mut lost = balanced();
         lost.bytes.separators -= 1;
-        assert_eq!(
-            check_equations(&lost).expect_err("a byte").total,
-            "bytes decoded"
-        );
+        assert_eq!(check_equations(&lost).expect_err("a byte").total, "bytes decoded");
         let mut lost = balanced();
         lost.objects.failed.clear();
-        assert_eq!(
-            check_equations(&lost).expect_err("an object").total,
-            "objects listed"
-        );
+        assert_eq!(check_equations(&lost).expect_err("an object").total, "objects listed");
         let mut lost = balanced();
         lost.quarantine.clear();
-        assert_eq!(
-            check_equations(&lost).expect_err("a reason").total,
-            "records quarantined"
-        );
+        assert_eq!(check_equations(&lost).expect_err("a reason").total, "records quarantined");
     }
 
     #[test]
     fn a_manifest_reads_back_as_it_was_written() {
         let mut manifest = balanced();
-        manifest.columns.push(ColumnNote {
-            column_type: "int".into(),
-            ..Default::default()
-        });
+        manifest.columns.push(ColumnNote { column_type: "int".into(), ..Default::default() });
         let text = manifest.to_json();
         assert_eq!(Manifest::from_json(&text), Ok(manifest));
         assert!(text.contains("\"type\": \"int\""));
@@ -478,10 +434,7 @@ mod tests {
         assert_eq!(one, digest(&[("b", 2, Some("x")), ("a", 1, None)]));
         assert_ne!(one, digest(&[("a", 1, None), ("b", 2, Some("y"))]));
         assert_ne!(one, digest(&[("a", 1, None), ("b", 3, Some("x"))]));
-        assert_ne!(
-            digest(&[("ab", 1, Some(""))]),
-            digest(&[("a", 1, Some("b"))])
-        );
+        assert_ne!(digest(&[("ab", 1, Some(""))]), digest(&[("a", 1, Some("b"))]));
         assert_eq!(one.len(), 32);
     }
 }

@@ -35,10 +35,7 @@ impl OutFolder {
         std::fs::create_dir_all(root).map_err(PublishError::file("create", root))?;
         let lock = Lock::take(root, &now_utc.to_rfc3339_opts(SecondsFormat::Secs, true))?;
         commit::recover(root)?;
-        let out = OutFolder {
-            root: root.to_path_buf(),
-            _lock: lock,
-        };
+        let out = OutFolder { root: root.to_path_buf(), _lock: lock };
         out.check_zone(tz)?;
         Ok(out)
     }
@@ -52,16 +49,9 @@ impl OutFolder {
         let days = self.root.join("manifests");
         let windows = self.root.join("windows");
         let mut paths = entries(&days)?;
-        paths.retain(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        });
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         if paths.is_empty() {
-            paths.extend(
-                entries(&windows)?
-                    .iter()
-                    .map(|folder| folder.join("manifest.json")),
-            );
+            paths.extend(entries(&windows)?.iter().map(|folder| folder.join("manifest.json")));
             paths.retain(|path| path.exists());
         }
         let Some(path) = paths.iter().min() else {
@@ -188,12 +178,7 @@ impl<'a> Stage<'a> {
         let staged = self.folder.join(path);
         let (bytes, xxh3) = digest(&staged).map_err(PublishError::file("read", &staged))?;
         let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
-        Ok(FileNote {
-            path: names.join("/"),
-            bytes,
-            rows,
-            xxh3,
-        })
+        Ok(FileNote { path: names.join("/"), bytes, rows, xxh3 })
     }
 }
 
@@ -203,9 +188,7 @@ impl Drop for Stage<'_> {
         // cannot be removed now is removed by the next run.
         if !self.decided {
             let _ = commit::remove_stage(&self.folder);
-            let own = self
-                .folder
-                .with_file_name(format!("commit-{}.tmp", self.target.id()));
+            let own = self.folder.with_file_name(format!("commit-{}.tmp", self.target.id()));
             let _ = std::fs::remove_file(own);
         }
     }
@@ -248,9 +231,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, PublishError> {
         listed => listed.map_err(PublishError::file("read", folder))?,
     };
     let paths = listed.map(|entry| entry.map(|entry| entry.path()));
-    paths
-        .collect::<Result<_, _>>()
-        .map_err(PublishError::file("read", folder))
+    paths.collect::<Result<_, _>>().map_err(PublishError::file("read", folder))
 }
 
 #[cfg(test)]
@@ -269,15 +250,8 @@ mod tests {
     }
 
     fn manifest() -> Manifest {
-        let window = WindowNote {
-            tz: "Asia/Seoul".into(),
-            ..Default::default()
-        };
-        Manifest {
-            version: MANIFEST_VERSION,
-            window,
-            ..Default::default()
-        }
+        let window = WindowNote { tz: "Asia/Seoul".into(), ..Default::default() };
+        Manifest { version: MANIFEST_VERSION, window, ..Default::default() }
     }
 
     fn write(stage: &mut Stage, item: Item, text: &str) {
@@ -293,12 +267,7 @@ mod tests {
                 if path.is_dir() {
                     folders.push(path);
                 } else {
-                    found.push(
-                        path.strip_prefix(root)
-                            .expect("below")
-                            .display()
-                            .to_string(),
-                    );
+                    found.push(path.strip_prefix(root).expect("below").display().to_string());
                 }
             }
         }
@@ -334,10 +303,7 @@ mod tests {
         stage.publish(&mut manifest()).expect("published");
         drop(out);
         assert_eq!(files(&root), ["manifests/2022-04-18.json", records]);
-        assert_eq!(
-            std::fs::read_to_string(root.join(records)).expect("readable"),
-            "records 2"
-        );
+        assert_eq!(std::fs::read_to_string(root.join(records)).expect("readable"), "records 2");
         assert!(!root.join(".rawcat").exists() && !root.join("aggregates").exists());
     }
 
@@ -356,46 +322,25 @@ mod tests {
         let mut stage = out.stage(day()).expect("a stage");
         write(&mut stage, Item::Records, "records 3");
         let mut unbalanced = manifest();
-        unbalanced.records = RecordsNote {
-            parsed: 2,
-            day: 1,
-            ..Default::default()
-        };
-        let problem = stage
-            .publish(&mut unbalanced)
-            .expect_err("a record is lost");
+        unbalanced.records = RecordsNote { parsed: 2, day: 1, ..Default::default() };
+        let problem = stage.publish(&mut unbalanced).expect_err("a record is lost");
         assert!(matches!(problem, PublishError::Equation(_)));
         assert_eq!(files(folder.path()), before);
         drop(out);
         let path = folder.path().join(day().path(&Item::Records));
-        assert_eq!(
-            std::fs::read_to_string(path).expect("readable"),
-            "records 1"
-        );
+        assert_eq!(std::fs::read_to_string(path).expect("readable"), "records 1");
     }
 
     #[test]
     fn a_folder_of_another_zone_is_refused() {
-        for target in [
-            day(),
-            Target::Window {
-                start_utc: now(),
-                end_utc: now(),
-            },
-        ] {
+        for target in [day(), Target::Window { start_utc: now(), end_utc: now() }] {
             let folder = tempfile::tempdir().expect("a folder");
             let out = OutFolder::open(folder.path(), "Asia/Seoul", now()).expect("open");
-            out.stage(target)
-                .expect("a stage")
-                .publish(&mut manifest())
-                .expect("published");
+            out.stage(target).expect("a stage").publish(&mut manifest()).expect("published");
             drop(out);
             let refused = OutFolder::open(folder.path(), "UTC", now()).expect_err("another zone");
             let text = refused.to_string();
-            assert!(
-                text.contains("holds days of Asia/Seoul and this run is for UTC"),
-                "{text}"
-            );
+            assert!(text.contains("holds days of Asia/Seoul and this run is for UTC"), "{text}");
             OutFolder::open(folder.path(), "Asia/Seoul", now()).expect("its own zone");
             assert!(!folder.path().join(".rawcat").exists());
         }
@@ -417,11 +362,6 @@ mod tests {
         std::fs::create_dir(folder.path().join("manifests")).expect("created");
         std::fs::write(folder.path().join("manifests/2022-04-18.json"), "{").expect("written");
         let problem = OutFolder::open(folder.path(), "UTC", now()).expect_err("no manifest");
-        assert!(
-            problem
-                .to_string()
-                .contains("2022-04-18.json: EOF while parsing"),
-            "{problem}"
-        );
+        assert!(problem.to_string().contains("2022-04-18.json: EOF while parsing"), "{problem}");
     }
 }

@@ -29,11 +29,7 @@ pub fn put_packed(out: &mut Vec<u8>, values: impl ExactSizeIterator<Item = u64>,
         if used >= 64 {
             out.extend_from_slice(&word.to_le_bytes());
             used -= 64;
-            word = if used == 0 {
-                0
-            } else {
-                value >> (width - used)
-            };
+            word = if used == 0 { 0 } else { value >> (width - used) };
         }
     }
     out.extend_from_slice(&word.to_le_bytes()[..used.div_ceil(8) as usize]);
@@ -103,11 +99,7 @@ pub fn put_delta(out: &mut Vec<u8>, values: &[i64]) {
             before = *value;
         }
         let deltas = &mut deltas[..block.len()];
-        let least = deltas
-            .iter()
-            .copied()
-            .min()
-            .expect("a chunk is never empty");
+        let least = deltas.iter().copied().min().expect("a chunk is never empty");
         put_zigzag(out, least);
         put_parts(out, deltas, least);
     }
@@ -116,9 +108,7 @@ pub fn put_delta(out: &mut Vec<u8>, values: &[i64]) {
 fn put_parts(out: &mut Vec<u8>, deltas: &[i64], least: i64) {
     let mut widths = [0u8; BLOCK_VALUES / PART_VALUES];
     for (width, part) in widths.iter_mut().zip(deltas.chunks(PART_VALUES)) {
-        let all = part
-            .iter()
-            .fold(0, |all, delta| all | delta.wrapping_sub(least) as u64);
+        let all = part.iter().fold(0, |all, delta| all | delta.wrapping_sub(least) as u64);
         *width = width_of(all) as u8;
     }
     out.extend_from_slice(&widths);
@@ -206,9 +196,7 @@ mod tests {
         let bit = |at: usize| u64::from(bytes[at / 8] >> (at % 8) & 1);
         let values = (0..count)
             .map(|value| {
-                (0..width).fold(0, |sum, at| {
-                    sum | bit(value * width as usize + at as usize) << at
-                })
+                (0..width).fold(0, |sum, at| sum | bit(value * width as usize + at as usize) << at)
             })
             .collect();
         *bytes = &bytes[total..];
@@ -271,11 +259,7 @@ mod tests {
             for count in [0, 1, 7, 8, 9, values.len()] {
                 let mut out = Vec::new();
                 put_hybrid(&mut out, &values[..count], width);
-                assert_eq!(
-                    get_hybrid(&out, count, width),
-                    &values[..count],
-                    "width {width}"
-                );
+                assert_eq!(get_hybrid(&out, count, width), &values[..count], "width {width}");
             }
         }
     }
@@ -297,14 +281,7 @@ mod tests {
 
     #[test]
     fn shared_prefixes_and_lengths_give_back_the_texts() {
-        let texts = [
-            "2022-04-18T00:00:01",
-            "2022-04-18T00:00:02",
-            "",
-            "2022",
-            "202",
-            "용",
-        ];
+        let texts = ["2022-04-18T00:00:01", "2022-04-18T00:00:02", "", "2022", "202", "용"];
         let values: Vec<&[u8]> = texts.iter().map(|text| text.as_bytes()).collect();
         let mut out = Vec::new();
         put_delta_prefix(&mut out, &values);

@@ -16,10 +16,7 @@ const PART: &str = "part-00000.parquet";
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Target {
     Day(NaiveDate),
-    Window {
-        start_utc: DateTime<Utc>,
-        end_utc: DateTime<Utc>,
-    },
+    Window { start_utc: DateTime<Utc>, end_utc: DateTime<Utc> },
 }
 
 /// One of a target's outputs.
@@ -52,12 +49,7 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SECOND: i64 = 1_000_000;
-        let units = [
-            (3600 * SECOND, "h"),
-            (60 * SECOND, "m"),
-            (SECOND, "s"),
-            (1000, "ms"),
-        ];
+        let units = [(3600 * SECOND, "h"), (60 * SECOND, "m"), (SECOND, "s"), (1000, "ms")];
         if self.us == 3600 * SECOND {
             return f.write_str("hourly");
         }
@@ -122,11 +114,7 @@ impl Target {
         let mut found = Vec::new();
         for folder in self.table_folders(aggregates) {
             let names = names_in(&out.join(&folder))?.into_iter();
-            found.extend(
-                names
-                    .filter(|name| is_part(name))
-                    .map(|name| folder.join(name)),
-            );
+            found.extend(names.filter(|name| is_part(name)).map(|name| folder.join(name)));
         }
         found.extend(self.charts().into_iter().filter(|chart| out.join(chart).exists()));
         found.sort();
@@ -209,15 +197,9 @@ mod tests {
     #[test]
     fn a_day_lies_in_hive_partitions() {
         let path = |item| day().path(&item).display().to_string();
-        assert_eq!(
-            path(Item::Records),
-            "records/local_date=2022-04-18/part-00000.parquet"
-        );
+        assert_eq!(path(Item::Records), "records/local_date=2022-04-18/part-00000.parquet");
         let hourly = Item::Buckets(Step::new(3_600_000_000));
-        assert_eq!(
-            path(hourly),
-            "aggregates/hourly/local_date=2022-04-18/part-00000.parquet"
-        );
+        assert_eq!(path(hourly), "aggregates/hourly/local_date=2022-04-18/part-00000.parquet");
         assert_eq!(path(Item::ChartSvg), "charts/2022-04-18.svg");
         assert_eq!(path(Item::Manifest), "manifests/2022-04-18.json");
     }
@@ -226,10 +208,7 @@ mod tests {
     fn a_window_has_a_folder_of_its_own() {
         let path = |item| window().path(&item).display().to_string();
         let id = "20220417T150000Z_20220417T180000.500Z";
-        assert_eq!(
-            path(Item::Records),
-            format!("windows/{id}/records/part-00000.parquet")
-        );
+        assert_eq!(path(Item::Records), format!("windows/{id}/records/part-00000.parquet"));
         assert_eq!(path(Item::ChartPng), format!("windows/{id}/chart.png"));
         assert_eq!(path(Item::Manifest), format!("windows/{id}/manifest.json"));
     }
@@ -237,10 +216,7 @@ mod tests {
     #[test]
     fn steps_are_named_by_their_largest_unit() {
         let name = |seconds: i64| Step::new(seconds * 1_000_000).to_string();
-        assert_eq!(
-            [name(3600), name(300), name(90), name(7200)],
-            ["hourly", "5m", "90s", "2h"]
-        );
+        assert_eq!([name(3600), name(300), name(90), name(7200)], ["hourly", "5m", "90s", "2h"]);
         assert_eq!(Step::new(1_500).to_string(), "1500us");
     }
 

@@ -63,9 +63,7 @@ impl RecordsWriter {
         // Read as well, because chunks may have to be copied out of it.
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(true);
-        let file = options
-            .open(path)
-            .map_err(PublishError::file("create", path))?;
+        let file = options.open(path).map_err(PublishError::file("create", path))?;
         let mut writer = RecordsWriter {
             path: path.to_path_buf(),
             file: BufWriter::with_capacity(1 << 18, file),
@@ -79,9 +77,7 @@ impl RecordsWriter {
 
     fn append(&mut self, bytes: &[u8]) -> Result<u64, PublishError> {
         let start = self.at;
-        self.file
-            .write_all(bytes)
-            .map_err(PublishError::file("write", &self.path))?;
+        self.file.write_all(bytes).map_err(PublishError::file("write", &self.path))?;
         self.at += bytes.len() as u64;
         Ok(start)
     }
@@ -109,22 +105,14 @@ impl RecordsWriter {
             Some(before) if *before.columns == *columns => before.columns.clone(),
             _ => columns.into(),
         };
-        self.groups.push(WrittenGroup {
-            rows,
-            columns,
-            chunks: written,
-        });
+        self.groups.push(WrittenGroup { rows, columns, chunks: written });
         Ok(())
     }
 
     fn append_chunk(&mut self, chunk: EncodedChunk) -> Result<WrittenChunk, PublishError> {
         debug_assert!(chunk.meta.data_pages > 0);
         let start = self.append(&chunk.bytes)?;
-        Ok(WrittenChunk {
-            start,
-            bytes: chunk.bytes.len() as u64,
-            meta: chunk.meta,
-        })
+        Ok(WrittenChunk { start, bytes: chunk.bytes.len() as u64, meta: chunk.meta })
     }
 
     /// Closes the file with the day's final columns.
@@ -156,24 +144,12 @@ impl RecordsWriter {
             &on_disk(final_columns, self.provenance),
             &self.groups.iter().map(placed).collect::<Vec<_>>(),
         ))?;
-        self.file
-            .flush()
-            .map_err(PublishError::file("write", &self.path))?;
+        self.file.flush().map_err(PublishError::file("write", &self.path))?;
         let nulls = (OWN_COLUMNS..OWN_COLUMNS + final_columns.len())
-            .map(|at| {
-                self.groups
-                    .iter()
-                    .map(|group| group.chunks[at].meta.null_rows as u64)
-                    .sum()
-            })
+            .map(|at| self.groups.iter().map(|group| group.chunks[at].meta.null_rows as u64).sum())
             .collect();
         let rows = self.groups.iter().map(|group| group.rows as u64).sum();
-        Ok(RecordsFile {
-            rows,
-            bytes: self.at,
-            nulls,
-            rebuilt_chunks,
-        })
+        Ok(RecordsFile { rows, bytes: self.at, nulls, rebuilt_chunks })
     }
 
     /// Moves everything into a second file in the order of the final columns, and takes its place.
@@ -182,9 +158,7 @@ impl RecordsWriter {
         final_columns: &[ColumnSpec],
         rebuild: &mut Rebuild<'_, E>,
     ) -> Result<usize, E> {
-        self.file
-            .flush()
-            .map_err(PublishError::file("write", &self.path))?;
+        self.file.flush().map_err(PublishError::file("write", &self.path))?;
         let path = self.path.with_extension("rewritten");
         let mut second = RecordsWriter::create(&path, self.provenance)?;
         let mut rebuilt_chunks = 0;
@@ -216,11 +190,7 @@ impl RecordsWriter {
                 });
             }
             let columns = final_shared.clone();
-            second.groups.push(WrittenGroup {
-                rows: group.rows,
-                columns,
-                chunks,
-            });
+            second.groups.push(WrittenGroup { rows: group.rows, columns, chunks });
         }
         std::fs::rename(&path, &self.path).map_err(PublishError::file("rename", &path))?;
         self.file = second.file;
@@ -235,8 +205,7 @@ impl RecordsWriter {
         to: &mut RecordsWriter,
     ) -> Result<WrittenChunk, PublishError> {
         let from = self.file.get_mut();
-        from.seek(SeekFrom::Start(chunk.start))
-            .map_err(PublishError::file("read", &self.path))?;
+        from.seek(SeekFrom::Start(chunk.start)).map_err(PublishError::file("read", &self.path))?;
         let copied = io::copy(&mut from.take(chunk.bytes), &mut to.file)
             .map_err(PublishError::file("write", &to.path))?;
         if copied != chunk.bytes {
@@ -245,10 +214,7 @@ impl RecordsWriter {
         }
         let start = to.at;
         to.at += copied;
-        Ok(WrittenChunk {
-            start,
-            ..chunk.clone()
-        })
+        Ok(WrittenChunk { start, ..chunk.clone() })
     }
 }
 
@@ -263,17 +229,10 @@ enum Part<'a> {
 fn plan<'a>(group: &WrittenGroup, columns: &'a [ColumnSpec], provenance: bool) -> Vec<Part<'a>> {
     let mut plan: Vec<Part> = (0..OWN_COLUMNS).map(Part::Copy).collect();
     for column in columns {
-        let before = group
-            .columns
-            .iter()
-            .position(|known| known.path == column.path);
+        let before = group.columns.iter().position(|known| known.path == column.path);
         plan.push(match before {
             // Its parts were columns, and the whole has become one since.
-            None if group
-                .columns
-                .iter()
-                .any(|known| known.path.is_below(&column.path)) =>
-            {
+            None if group.columns.iter().any(|known| known.path.is_below(&column.path)) => {
                 Part::Rebuild(column)
             }
             None => Part::Nulls(column.column_type),
@@ -305,16 +264,9 @@ fn on_disk(columns: &[ColumnSpec], provenance: bool) -> Vec<DiskColumn<'_>> {
 fn placed(group: &WrittenGroup) -> PlacedGroup<'_> {
     let chunks = group.chunks.iter();
     let chunks = chunks
-        .map(|chunk| PlacedChunk {
-            start: chunk.start,
-            bytes: chunk.bytes,
-            meta: &chunk.meta,
-        })
+        .map(|chunk| PlacedChunk { start: chunk.start, bytes: chunk.bytes, meta: &chunk.meta })
         .collect();
-    PlacedGroup {
-        rows: group.rows,
-        chunks,
-    }
+    PlacedGroup { rows: group.rows, chunks }
 }
 
 #[cfg(test)]
@@ -337,13 +289,7 @@ mod tests {
     }
 
     fn column(name: &str, kinds: Kinds, values: Values) -> Column {
-        Column {
-            path: path(name),
-            kinds,
-            column_type: kinds.column_type(),
-            values,
-            valid: None,
-        }
+        Column { path: path(name), kinds, column_type: kinds.column_type(), values, valid: None }
     }
 
     fn group(rows: usize, columns: Vec<Column>) -> RowGroup {
@@ -364,14 +310,8 @@ mod tests {
             seen,
             ..Frame::default()
         };
-        let slice = Slice {
-            frame: frame.into(),
-            rows: 0..rows,
-            key: "a/b".into(),
-        };
-        RowGroup {
-            slices: vec![slice],
-        }
+        let slice = Slice { frame: frame.into(), rows: 0..rows, key: "a/b".into() };
+        RowGroup { slices: vec![slice] }
     }
 
     fn columns_of(groups: &[RowGroup]) -> Vec<ColumnSpec> {
@@ -384,9 +324,7 @@ mod tests {
         schema.columns(&Pins::new())
     }
 
-    const OPTIONS: EncodeOptions<'static> = EncodeOptions {
-        to_local_us: &|us| us + 3_600_000_000,
-    };
+    const OPTIONS: EncodeOptions<'static> = EncodeOptions { to_local_us: &|us| us + 3_600_000_000 };
 
     fn chunks(group: &RowGroup, columns: &[ColumnSpec]) -> Vec<EncodedChunk> {
         RecordColumn::all(columns, true)
@@ -404,23 +342,14 @@ mod tests {
         let mut writer = RecordsWriter::create(&file, true).expect("a file");
         let last = columns_of(groups);
         for (index, group) in groups.iter().enumerate() {
-            let columns = if known {
-                last.clone()
-            } else {
-                columns_of(&groups[..=index])
-            };
+            let columns = if known { last.clone() } else { columns_of(&groups[..=index]) };
             let encoded = chunks(group, &columns);
-            writer
-                .push(index, group.rows(), &columns, encoded)
-                .expect("written");
+            writer.push(index, group.rows(), &columns, encoded).expect("written");
         }
         let made = writer.finish(&last, &mut |index, columns| {
             assert!(!known, "nothing is rebuilt when the columns were known");
             let encode = |spec| encode_column(&groups[index], RecordColumn::Field(spec), &OPTIONS);
-            columns
-                .iter()
-                .map(encode)
-                .collect::<Result<Vec<_>, PublishError>>()
+            columns.iter().map(encode).collect::<Result<Vec<_>, PublishError>>()
         });
         let bytes = std::fs::read(&file).expect("readable");
         (bytes, made.expect("finished"))
@@ -456,22 +385,10 @@ mod tests {
                     column("same", Kinds::TEXT, texts(&["c", "c"])),
                     column("late_float", Kinds::FLOAT, Values::Float(vec![0.5, 1.5])),
                     column("late_text", Kinds::TEXT, texts(&["x", "y"])),
-                    column(
-                        "late_bool",
-                        Kinds::BOOL,
-                        Values::Bool(Bits::filled(2, true)),
-                    ),
+                    column("late_bool", Kinds::BOOL, Values::Bool(Bits::filled(2, true))),
                     column("flag", Kinds::TEXT, texts(&["maybe", "no"])),
-                    column(
-                        "late_list",
-                        ints,
-                        list(vec![1, 3], Values::Int(vec![1, 2, 3])),
-                    ),
-                    column(
-                        "null_list",
-                        ints,
-                        list(vec![1, 3], Values::Int(vec![1, 2, 3])),
-                    ),
+                    column("late_list", ints, list(vec![1, 3], Values::Int(vec![1, 2, 3]))),
+                    column("null_list", ints, list(vec![1, 3], Values::Int(vec![1, 2, 3]))),
                     column("new", Kinds::INT, int(vec![5, 6])),
                 ],
             ),
@@ -493,10 +410,7 @@ mod tests {
             path: path("device").child("os"),
             ..column("", Kinds::TEXT, texts(&["ios", "web"]))
         };
-        let flat = group(
-            2,
-            vec![os, column("n", Kinds::INT, Values::Int(vec![1, 2]))],
-        );
+        let flat = group(2, vec![os, column("n", Kinds::INT, Values::Int(vec![1, 2]))]);
         let json = |values: &[&str]| column("device", Kinds::OBJECT, texts(values));
         let again = group(
             2,
@@ -520,19 +434,12 @@ mod tests {
         let first = [(&again, &last), (&flat, &before)];
         for (path, (group, columns)) in paths.iter().zip(first) {
             let mut writer = RecordsWriter::create(path, true).expect("a file");
-            writer
-                .push(0, 2, columns, chunks(group, columns))
-                .expect("written");
-            writer
-                .push(1, 1, &last, chunks(&later, &last))
-                .expect("written");
+            writer.push(0, 2, columns, chunks(group, columns)).expect("written");
+            writer.push(1, 1, &last, chunks(&later, &last)).expect("written");
             let rebuild = &mut |index: usize, columns: &[ColumnSpec]| {
                 assert_eq!((index, columns), (0, &last[..1]));
                 let encode = |spec| encode_column(&again, RecordColumn::Field(spec), &OPTIONS);
-                columns
-                    .iter()
-                    .map(encode)
-                    .collect::<Result<Vec<_>, PublishError>>()
+                columns.iter().map(encode).collect::<Result<Vec<_>, PublishError>>()
             };
             writer.finish(&last, rebuild).expect("finished");
         }
@@ -566,19 +473,10 @@ mod tests {
             (text(Kinds::OBJECT), T::Json, true),
             (text(Kinds::OBJECT), T::Text, false),
             (text(Kinds::TEXT), T::Int, false),
-            (
-                column("x", Kinds::NONE, Values::Null),
-                T::List(Scalar::Int),
-                true,
-            ),
+            (column("x", Kinds::NONE, Values::Null), T::List(Scalar::Int), true),
         ];
         for (column, to, castable) in cases {
-            assert_eq!(
-                gather::can_cast(&column, to),
-                castable,
-                "{:?} {to}",
-                column.kinds
-            );
+            assert_eq!(gather::can_cast(&column, to), castable, "{:?} {to}", column.kinds);
         }
         // Text that the reader was told to keep as JSON.
         let told = Column { column_type: T::Json, ..text(Kinds::TEXT) };
@@ -591,10 +489,7 @@ mod tests {
         assert!(!one.slices[0].can_publish(&columns));
         let refused = encode_column(&one, RecordColumn::Field(&columns[0]), &OPTIONS);
         let refused = refused.expect_err("text has no quotes");
-        assert_eq!(
-            refused.to_string(),
-            "column x needs its objects read again, as json"
-        );
+        assert_eq!(refused.to_string(), "column x needs its objects read again, as json");
     }
 
     #[test]
@@ -605,18 +500,11 @@ mod tests {
         let make = |range: Range<usize>| {
             let mut valid = Bits::default();
             range.clone().for_each(|at| valid.push(at % 3 != 0));
-            let mut number = column(
-                "n",
-                Kinds::INT,
-                Values::Int(numbers[range.clone()].to_vec()),
-            );
+            let mut number = column("n", Kinds::INT, Values::Int(numbers[range.clone()].to_vec()));
             number.valid = Some(valid);
             let mut made = group(
                 range.len(),
-                vec![
-                    column("t", Kinds::TEXT, texts(&names[range.clone()])),
-                    number,
-                ],
+                vec![column("t", Kinds::TEXT, texts(&names[range.clone()])), number],
             );
             let mut frame = (*made.slices[0].frame).clone();
             frame.ts_utc = range.clone().map(|at| at as i64).collect();

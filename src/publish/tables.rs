@@ -33,12 +33,10 @@ pub fn write_table(path: &Path, table: &DataFrame) -> Result<u64, PublishError> 
 /// Reads a table that was published.
 pub fn read_table(path: &Path) -> Result<DataFrame, PublishError> {
     let file = File::open(path).map_err(PublishError::file("open", path))?;
-    ParquetReader::new(file)
-        .finish()
-        .map_err(|problem| PublishError::ReadTable {
-            path: path.to_path_buf(),
-            message: problem.to_string(),
-        })
+    ParquetReader::new(file).finish().map_err(|problem| PublishError::ReadTable {
+        path: path.to_path_buf(),
+        message: problem.to_string(),
+    })
 }
 
 fn write_error(path: &Path, problem: polars::prelude::PolarsError) -> PublishError {
@@ -47,10 +45,7 @@ fn write_error(path: &Path, problem: polars::prelude::PolarsError) -> PublishErr
             let copy = std::io::Error::new(error.kind(), error.to_string());
             PublishError::file("write", path)(copy)
         }
-        other => PublishError::WriteTable {
-            path: path.to_path_buf(),
-            message: other.to_string(),
-        },
+        other => PublishError::WriteTable { path: path.to_path_buf(), message: other.to_string() },
     }
 }
 
@@ -82,18 +77,10 @@ pub fn quarantine_table(mut rows: Vec<QuarantineRow>) -> DataFrame {
         Column::new(name.into(), rows.iter().map(text).collect::<Vec<_>>())
     };
     let numbers = |name: &str, number: fn(&QuarantineRow) -> u64| {
-        Column::new(
-            name.into(),
-            rows.iter()
-                .map(|row| number(row) as i64)
-                .collect::<Vec<_>>(),
-        )
+        Column::new(name.into(), rows.iter().map(|row| number(row) as i64).collect::<Vec<_>>())
     };
     let bytes: Vec<&[u8]> = rows.iter().map(|row| &row.bytes[..kept(row)]).collect();
-    let cut: Vec<bool> = rows
-        .iter()
-        .map(|row| (kept(row) as u64) < row.bytes_len)
-        .collect();
+    let cut: Vec<bool> = rows.iter().map(|row| (kept(row) as u64) < row.bytes_len).collect();
     let columns = vec![
         texts("key", |row| Some(&row.key)),
         texts("etag", |row| row.etag.as_deref()),
@@ -124,40 +111,19 @@ mod tests {
     #[test]
     fn the_quarantine_is_sorted_and_long_bytes_are_cut() {
         let long = vec![0xFF; QUARANTINE_BYTES + 1];
-        let rows = vec![
-            row("b", 0, b"x", 1),
-            row("a", 9, &long, long.len() as u64),
-            row("a", 2, b"", 5),
-        ];
+        let rows =
+            vec![row("b", 0, b"x", 1), row("a", 9, &long, long.len() as u64), row("a", 2, b"", 5)];
         let table = quarantine_table(rows);
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("part.parquet");
         assert_eq!(write_table(&path, &table).expect("written"), 3);
         let read = read_table(&path).expect("readable");
         assert!(read.equals_missing(&table));
-        let offsets = read
-            .column("offset")
-            .expect("there")
-            .i64()
-            .expect("integers")
-            .clone();
+        let offsets = read.column("offset").expect("there").i64().expect("integers").clone();
         assert_eq!(offsets.into_no_null_iter().collect::<Vec<_>>(), [2, 9, 0]);
-        let cut = read
-            .column("cut")
-            .expect("there")
-            .bool()
-            .expect("flags")
-            .clone();
-        assert_eq!(
-            cut.iter().collect::<Vec<_>>(),
-            [Some(true), Some(true), Some(false)]
-        );
-        let bytes = read
-            .column("bytes")
-            .expect("there")
-            .binary()
-            .expect("bytes")
-            .clone();
+        let cut = read.column("cut").expect("there").bool().expect("flags").clone();
+        assert_eq!(cut.iter().collect::<Vec<_>>(), [Some(true), Some(true), Some(false)]);
+        let bytes = read.column("bytes").expect("there").binary().expect("bytes").clone();
         assert_eq!(bytes.get(1).map(<[u8]>::len), Some(QUARANTINE_BYTES));
     }
 
@@ -167,16 +133,11 @@ mod tests {
         let rows: Vec<_> = (0..50).map(|at| row("k", at, b"abc", 3)).collect();
         let whole = quarantine_table(rows.clone());
         let mut parts = quarantine_table(rows[..20].to_vec());
-        parts
-            .vstack_mut(&quarantine_table(rows[20..].to_vec()))
-            .expect("same columns");
+        parts.vstack_mut(&quarantine_table(rows[20..].to_vec())).expect("same columns");
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
         write_table(&a, &whole).expect("written");
         write_table(&b, &parts).expect("written");
-        assert_eq!(
-            std::fs::read(a).expect("readable"),
-            std::fs::read(b).expect("readable")
-        );
+        assert_eq!(std::fs::read(a).expect("readable"), std::fs::read(b).expect("readable"));
     }
 
     #[test]

@@ -53,46 +53,30 @@ struct State {
 
 impl ByteBudget {
     pub(super) fn new(limit: u64) -> Arc<ByteBudget> {
-        Arc::new(ByteBudget {
-            limit,
-            state: Mutex::default(),
-            returned: Condvar::new(),
-        })
+        Arc::new(ByteBudget { limit, state: Mutex::default(), returned: Condvar::new() })
     }
 
     /// Waits until `bytes` fit. `None` when the budget was closed.
     pub(super) fn take(self: &Arc<Self>, bytes: u64) -> Option<Permit> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while !state.closed && state.out > 0 && state.out.saturating_add(bytes) > self.limit {
-            state = self
-                .returned
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closed {
             return None;
         }
         state.out += bytes;
-        Some(Permit(Held::Folder {
-            budget: Arc::clone(self),
-            bytes,
-        }))
+        Some(Permit(Held::Folder { budget: Arc::clone(self), bytes }))
     }
 
     /// Wakes everyone who waits; nobody gets bytes any more.
     pub(super) fn close(&self) {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .closed = true;
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         self.returned.notify_all();
     }
 
     fn give_back(&self, bytes: u64) {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .out -= bytes;
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).out -= bytes;
         // One return can make room for several small bodies.
         self.returned.notify_all();
     }

@@ -14,10 +14,7 @@ pub enum StoreError {
 
     /// An option contradicts itself or can't be used.
     #[error("{option}: {reason}")]
-    BadOption {
-        option: &'static str,
-        reason: String,
-    },
+    BadOption { option: &'static str, reason: String },
 
     /// The source folder isn't there, or is a file.
     #[error("source folder {path} {reason}; check --source (or `source` in rawcat.toml)")]
@@ -29,11 +26,7 @@ pub enum StoreError {
 
     /// The object is no longer the one that was listed: the caller lists again.
     #[error("{url} changed after it was listed ({detail}); list it again")]
-    Changed {
-        key: String,
-        url: String,
-        detail: String,
-    },
+    Changed { key: String, url: String, detail: String },
 
     /// The object was listed (or named) and isn't there.
     #[error("{url} is gone: it was deleted after it was listed, or its name is wrong; list again")]
@@ -73,18 +66,10 @@ pub enum StoreError {
 
     /// Credentials were found, and the service does not accept them.
     #[error("the AWS credentials were not accepted for {url} ({reply}); {advice}")]
-    BadCredentials {
-        url: String,
-        reply: String,
-        advice: &'static str,
-    },
+    BadCredentials { url: String, reply: String, advice: &'static str },
 
     #[error("{}", wrong_region(url, used, region.as_deref()))]
-    WrongRegion {
-        url: String,
-        used: String,
-        region: Option<String>,
-    },
+    WrongRegion { url: String, used: String, region: Option<String> },
 
     /// A request would have gone over plain HTTP to another machine. Nothing was sent.
     #[error(
@@ -110,11 +95,7 @@ pub enum StoreError {
          object itself is damaged",
         plural(*attempts)
     )]
-    Damaged {
-        url: String,
-        attempts: u32,
-        reason: String,
-    },
+    Damaged { url: String, attempts: u32, reason: String },
 
     /// The server's listing can't be whole.
     #[error("the listing of {url} can't be trusted: {reason}; run again, or report the server")]
@@ -177,10 +158,7 @@ impl StoreError {
     pub fn from_read(error: io::Error, url: &str) -> StoreError {
         match error.downcast::<StoreError>() {
             Ok(own) => own,
-            Err(source) => StoreError::Io {
-                path: shown(url),
-                source,
-            },
+            Err(source) => StoreError::Io { path: shown(url), source },
         }
     }
 }
@@ -234,17 +212,12 @@ mod tests {
 
     #[test]
     fn control_characters_of_keys_never_reach_a_terminal() {
-        assert_eq!(
-            shown("a\u{1b}[31m\n\u{202e}b 한"),
-            "a\\u{1b}[31m\\u{a}\\u{202e}b 한"
-        );
+        assert_eq!(shown("a\u{1b}[31m\n\u{202e}b 한"), "a\\u{1b}[31m\\u{a}\\u{202e}b 한");
     }
 
     #[test]
     fn an_error_survives_the_way_through_read() {
-        let inner = StoreError::Stopped {
-            url: "s3://b/k".into(),
-        };
+        let inner = StoreError::Stopped { url: "s3://b/k".into() };
         let back = StoreError::from_read(io::Error::other(inner), "s3://b/k");
         assert_eq!(back.kind(), "stopped");
         let foreign = StoreError::from_read(io::Error::other("disk"), "x");
@@ -254,10 +227,7 @@ mod tests {
     #[test]
     fn messages_begin_small_and_end_without_a_full_stop() {
         let errors = [
-            StoreError::Gone {
-                key: "k".into(),
-                url: "s3://b/k".into(),
-            },
+            StoreError::Gone { key: "k".into(), url: "s3://b/k".into() },
             StoreError::WrongRegion {
                 url: "s3://b".into(),
                 used: "us-east-1".into(),
@@ -274,10 +244,7 @@ mod tests {
         for error in errors {
             let text = error.to_string();
             assert!(!text.ends_with('.') && !text.contains('\n'), "{text}");
-            assert!(
-                !text.contains("attempts"),
-                "one attempt is singular: {text}"
-            );
+            assert!(!text.contains("attempts"), "one attempt is singular: {text}");
         }
     }
 }

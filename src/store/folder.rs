@@ -23,18 +23,14 @@ pub struct FolderStore {
 
 impl FolderStore {
     pub(super) fn open(root: &Path) -> Result<FolderStore, StoreError> {
-        let store = FolderStore {
-            root: root.to_path_buf(),
-        };
+        let store = FolderStore { root: root.to_path_buf() };
         store.check_root()?;
         Ok(store)
     }
 
     fn check_root(&self) -> Result<(), StoreError> {
-        let no_folder = |reason| StoreError::NoFolder {
-            path: shown(&self.root.display().to_string()),
-            reason,
-        };
+        let no_folder =
+            |reason| StoreError::NoFolder { path: shown(&self.root.display().to_string()), reason };
         match fs::metadata(&self.root) {
             Ok(meta) if meta.is_dir() => Ok(()),
             Ok(_) => Err(no_folder("is a file, not a folder")),
@@ -69,9 +65,7 @@ impl FolderStore {
             self.enter(&mut walk, &dir, above, rest)?;
         }
         let mut listing = walk.listing;
-        listing
-            .objects
-            .sort_unstable_by(|a, b| a.key.as_bytes().cmp(b.key.as_bytes()));
+        listing.objects.sort_unstable_by(|a, b| a.key.as_bytes().cmp(b.key.as_bytes()));
         listing.unreadable.sort_unstable();
         Ok(listing)
     }
@@ -196,18 +190,11 @@ impl FolderStore {
 }
 
 fn io_error(path: &Path, source: io::Error) -> StoreError {
-    StoreError::Io {
-        path: shown(&path.display().to_string()),
-        source,
-    }
+    StoreError::Io { path: shown(&path.display().to_string()), source }
 }
 
 fn changed(object: &ObjectMeta, path: &Path, detail: String) -> StoreError {
-    StoreError::Changed {
-        key: object.key.clone(),
-        url: shown(&path.display().to_string()),
-        detail,
-    }
+    StoreError::Changed { key: object.key.clone(), url: shown(&path.display().to_string()), detail }
 }
 
 /// `NotADirectory` is what `a.gz/x` gives where `a.gz` is a file, and `InvalidFilename` a name too
@@ -331,10 +318,7 @@ impl Walk {
                 }
             }
         } else {
-            let parent = self
-                .above
-                .last()
-                .expect("the folder of an entry is above it");
+            let parent = self.above.last().expect("the folder of an entry is above it");
             parent.join(entry.file_name())
         };
         if self.above.contains(&real) {
@@ -345,9 +329,7 @@ impl Walk {
     }
 
     fn unreadable(&mut self, name: &str, reason: &str) {
-        self.listing
-            .unreadable
-            .push(format!("{}: {reason}", shown(name)));
+        self.listing.unreadable.push(format!("{}: {reason}", shown(name)));
     }
 }
 
@@ -418,14 +400,7 @@ mod tests {
         let (root, store) = folder(&[("in/a", "x")]);
         fs::write(root.path().join("secret"), "s").unwrap();
         let inner = FolderStore::open(&root.path().join("in")).unwrap();
-        for key in [
-            "../secret",
-            "a/../../secret",
-            "/etc/passwd",
-            "",
-            "a\0",
-            "./a",
-        ] {
+        for key in ["../secret", "a/../../secret", "/etc/passwd", "", "a\0", "./a"] {
             let object = ObjectMeta {
                 key: key.to_string(),
                 bytes: 1,
@@ -433,11 +408,7 @@ mod tests {
                 last_modified_utc: None,
                 archived: false,
             };
-            assert_eq!(
-                inner.read(&object, 10).unwrap_err().kind(),
-                "gone",
-                "{key:?}"
-            );
+            assert_eq!(inner.read(&object, 10).unwrap_err().kind(), "gone", "{key:?}");
         }
         assert_eq!(keys(&inner, "../"), [""; 0]);
         assert_eq!(keys(&store, "in/../"), [""; 0]);
@@ -457,15 +428,7 @@ mod tests {
         let listing = store.list_one("").unwrap();
         let found: Vec<&str> = listing.objects.iter().map(|o| o.key.as_str()).collect();
         // `other` is `data/2022`, so below `other/up`, which is `data`, `2022` would begin anew.
-        assert_eq!(
-            found,
-            [
-                "data/2022/a.gz",
-                "data/link.gz",
-                "other/a.gz",
-                "other/up/link.gz"
-            ]
-        );
+        assert_eq!(found, ["data/2022/a.gz", "data/link.gz", "other/a.gz", "other/up/link.gz"]);
         assert_eq!(listing.unreadable, ["dangling: the link leads nowhere"]);
     }
 
@@ -504,12 +467,8 @@ mod tests {
     fn a_file_written_again_with_the_same_size_is_changed() {
         let (root, store) = folder(&[("a", "one")]);
         let object = store.list_one("").unwrap().objects.remove(0);
-        let file = File::options()
-            .write(true)
-            .open(root.path().join("a"))
-            .unwrap();
-        file.set_modified(std::time::SystemTime::UNIX_EPOCH)
-            .unwrap();
+        let file = File::options().write(true).open(root.path().join("a")).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(store.read(&object, 10).unwrap_err().kind(), "changed");
     }
 }

@@ -137,11 +137,7 @@ pub struct FetchLimits {
 
 impl Default for FetchLimits {
     fn default() -> Self {
-        FetchLimits {
-            requests: 16,
-            bytes_in_flight: 256 << 20,
-            whole_bytes: 64 << 20,
-        }
+        FetchLimits { requests: 16, bytes_in_flight: 256 << 20, whole_bytes: 64 << 20 }
     }
 }
 
@@ -152,11 +148,7 @@ pub(crate) const STREAM_AHEAD_BYTES: u64 = 8 << 20;
 impl FetchLimits {
     /// What an object counts against `bytes_in_flight` while its body lives.
     fn charge(&self, bytes: u64) -> u64 {
-        if bytes > self.whole_bytes {
-            bytes.min(STREAM_AHEAD_BYTES)
-        } else {
-            bytes
-        }
+        if bytes > self.whole_bytes { bytes.min(STREAM_AHEAD_BYTES) } else { bytes }
     }
 }
 
@@ -188,11 +180,7 @@ pub struct Body {
 
 impl Body {
     fn new(bytes: u64, content: Content, permit: Permit) -> Body {
-        Body {
-            bytes,
-            content,
-            permit,
-        }
+        Body { bytes, content, permit }
     }
 
     /// The content apart from the permit, which is to live as long as the bytes do.
@@ -292,10 +280,7 @@ mod tests {
             ..StoreOptions::default()
         };
         let text = format!("{options:?}");
-        assert!(
-            !text.contains("s3cr3t") && !text.contains("t0ken"),
-            "{text}"
-        );
+        assert!(!text.contains("s3cr3t") && !text.contains("t0ken"), "{text}");
     }
 
     #[test]

@@ -62,9 +62,7 @@ impl FromStr for SourceUrl {
             "s3" | "s3a" | "s3n" => s3_url(rest).map_err(|reason| bad(&reason)),
             "file" => match rest.strip_prefix("localhost").unwrap_or(rest) {
                 path if path.starts_with('/') => Ok(SourceUrl::Folder(PathBuf::from(path))),
-                _ => Err(bad(
-                    "a file URL has three slashes, as in file:///data/rawdata",
-                )),
+                _ => Err(bad("a file URL has three slashes, as in file:///data/rawdata")),
             },
             "http" | "https" => Err(bad(
                 "write s3://bucket/prefix/, and give an S3-compatible server by --endpoint-url",
@@ -87,26 +85,21 @@ fn s3_url(rest: &str) -> Result<SourceUrl, String> {
     };
     if bucket.contains('@') {
         return Err(
-            "credentials don't belong in a URL: use --profile or the environment".to_string(),
+            "credentials don't belong in a URL: use --profile or the environment".to_string()
         );
     }
     let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if !bucket.starts_with("arn:") && (bucket.len() < 3 || !bucket.chars().all(known)) {
-        return Err(
-            "a bucket's name has 3 to 63 letters, digits, dots and hyphens, as in \
+        return Err("a bucket's name has 3 to 63 letters, digits, dots and hyphens, as in \
                     s3://my-bucket/rawdata/"
-                .to_string(),
-        );
+            .to_string());
     }
     let prefix = match prefix.strip_suffix('*') {
         Some(literal) => literal.to_string(),
         None if prefix.is_empty() || prefix.ends_with('/') => prefix.to_string(),
         None => format!("{prefix}/"),
     };
-    Ok(SourceUrl::S3 {
-        bucket: bucket.to_string(),
-        prefix,
-    })
+    Ok(SourceUrl::S3 { bucket: bucket.to_string(), prefix })
 }
 
 /// `text` without what stands between `://` and `@`: it may be a secret.
@@ -129,11 +122,7 @@ impl fmt::Display for SourceUrl {
         match self {
             SourceUrl::Folder(path) => f.write_str(&shown(&path.display().to_string())),
             SourceUrl::S3 { bucket, prefix } => {
-                let star = if prefix.is_empty() || prefix.ends_with('/') {
-                    ""
-                } else {
-                    "*"
-                };
+                let star = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "*" };
                 f.write_str(&shown(&format!("s3://{bucket}/{prefix}{star}")))
             }
         }
@@ -179,10 +168,7 @@ mod tests {
     #[test]
     fn paths_are_folders() {
         for text in ["rawdata", "./a b/c", "/data", "C:\\data", "s3"] {
-            assert_eq!(
-                text.parse::<SourceUrl>().unwrap(),
-                SourceUrl::Folder(PathBuf::from(text))
-            );
+            assert_eq!(text.parse::<SourceUrl>().unwrap(), SourceUrl::Folder(PathBuf::from(text)));
         }
         assert_eq!(
             "file:///data/x".parse::<SourceUrl>().unwrap(),

@@ -33,11 +33,7 @@ pub struct TimeRule {
 
 impl Default for TimeRule {
     fn default() -> Self {
-        TimeRule {
-            field: None,
-            fallback_key: false,
-            field_tz: Tz::UTC,
-        }
+        TimeRule { field: None, fallback_key: false, field_tz: Tz::UTC }
     }
 }
 

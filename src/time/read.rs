@@ -43,28 +43,19 @@ pub fn read_time(value: TimeValue<'_>, field_tz: Tz) -> Option<Instant> {
     match value {
         TimeValue::Text(text) => {
             let bytes = text.as_bytes();
-            if bytes.get(4) == Some(&b'-') {
-                read_text(bytes, field_tz)
-            } else {
-                number(bytes)
-            }
+            if bytes.get(4) == Some(&b'-') { read_text(bytes, field_tz) } else { number(bytes) }
         }
         TimeValue::Number(literal) => number(literal.as_bytes()),
     }
 }
 
 fn number(literal: &[u8]) -> Option<Instant> {
-    read_number(literal).map(|us| Instant {
-        us,
-        leap_clamped: false,
-    })
+    read_number(literal).map(|us| Instant { us, leap_clamped: false })
 }
 
 const DAY_S: i64 = 86_400;
 /// Days before each month of a common year, by month from 1.
-const DAYS_BEFORE: [u16; 16] = [
-    0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 0, 0, 0,
-];
+const DAYS_BEFORE: [u16; 16] = [0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 0, 0, 0];
 /// Days of each month of a common year; 0 for what is no month.
 const DAYS_IN: [u8; 16] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0];
 
@@ -87,11 +78,7 @@ fn read_text(text: &[u8], field_tz: Tz) -> Option<Instant> {
     }
     let (second, fraction_us, offset) = read_rest(rest)?;
     let leap_clamped = second == 60;
-    let (second, fraction_us) = if leap_clamped {
-        (59, 999_999)
-    } else {
-        (second, fraction_us)
-    };
+    let (second, fraction_us) = if leap_clamped { (59, 999_999) } else { (second, fraction_us) };
     let local_s = days * DAY_S + i64::from(hour * 3600 + minute * 60 + second);
     let utc_s = match offset {
         Some(offset_s) => local_s - i64::from(offset_s),
@@ -134,9 +121,7 @@ fn days_since_1970(year: u32, month: u32, day: u32) -> Option<i64> {
     }
     let leap_days = (year - 1) / 4 - 492;
     let before = u32::from(DAYS_BEFORE[month_at]) + u32::from(is_leap && month > 2);
-    Some(i64::from(
-        (year - 1970) * 365 + leap_days + before + day - 1,
-    ))
+    Some(i64::from((year - 1970) * 365 + leap_days + before + day - 1))
 }
 
 /// Second, µs and offset: `[:ss[.fraction]][offset]`.
@@ -178,11 +163,7 @@ fn read_seconds(text: &[u8]) -> Option<(u32, u32, &[u8])> {
         unit /= 10;
         digits += 1;
     }
-    if digits == 0 {
-        None
-    } else {
-        Some((second, us, &fraction[digits..]))
-    }
+    if digits == 0 { None } else { Some((second, us, &fraction[digits..])) }
 }
 
 /// Seconds east of UTC; `Some(None)` where there is no offset, `None` where something else is.
@@ -214,11 +195,7 @@ fn read_offset(text: &[u8]) -> Option<Option<i32>> {
 
 fn two_digits(tens: u8, ones: u8) -> Option<u32> {
     let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
-    if tens > 9 || ones > 9 {
-        None
-    } else {
-        Some(u32::from(tens) * 10 + u32::from(ones))
-    }
+    if tens > 9 || ones > 9 { None } else { Some(u32::from(tens) * 10 + u32::from(ones)) }
 }
 
 /// The significant digits of a number and where they stand.
@@ -289,11 +266,7 @@ fn read_decimal(literal: &[u8]) -> Option<Decimal> {
         return None;
     }
     let (whole, mut rest) = literal.split_at(whole);
-    let mut decimal = Decimal {
-        digits: 0,
-        count: 0,
-        leading: whole.len() as i64 - 1,
-    };
+    let mut decimal = Decimal { digits: 0, count: 0, leading: whole.len() as i64 - 1 };
     decimal.push(whole);
     if let [b'.', after @ ..] = rest {
         let fraction = digits_in_front(after);
@@ -315,8 +288,7 @@ fn read_decimal(literal: &[u8]) -> Option<Decimal> {
         // A saturated exponent is out of every range, as the exact one would be: no literal has
         // digits enough to bring it back.
         let exponent = digits.iter().fold(0i64, |sum, digit| {
-            sum.saturating_mul(10)
-                .saturating_add(i64::from(digit - b'0'))
+            sum.saturating_mul(10).saturating_add(i64::from(digit - b'0'))
         });
         let exponent = if negative { -exponent } else { exponent };
         decimal.leading = decimal.leading.saturating_add(exponent);

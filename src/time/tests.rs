@@ -15,20 +15,12 @@ fn text(text: &str) -> Option<i64> {
 
 fn number(literal: &str) -> Option<i64> {
     let us = read_time(TimeValue::Number(literal), Tz::UTC).map(|instant| instant.us);
-    assert_eq!(
-        text(literal),
-        us,
-        "text of a number reads like the number: {literal}"
-    );
+    assert_eq!(text(literal), us, "text of a number reads like the number: {literal}");
     us
 }
 
 fn us(rfc_3339: &str) -> Option<i64> {
-    Some(
-        DateTime::parse_from_rfc3339(rfc_3339)
-            .expect("RFC 3339")
-            .timestamp_micros(),
-    )
+    Some(DateTime::parse_from_rfc3339(rfc_3339).expect("RFC 3339").timestamp_micros())
 }
 
 // Text.
@@ -71,11 +63,7 @@ fn fractions_of_any_length_are_cut_off_toward_the_past() {
     ];
     for (fraction, expected) in cases {
         let read = text(&format!("2022-04-18T00:00:00{fraction}Z"));
-        assert_eq!(
-            read,
-            us("2022-04-18T00:00:00Z").map(|us| us + expected),
-            "{fraction}"
-        );
+        assert_eq!(read, us("2022-04-18T00:00:00Z").map(|us| us + expected), "{fraction}");
     }
 }
 
@@ -137,17 +125,9 @@ fn leap_days_are_those_of_the_calendar() {
 
 #[test]
 fn a_leap_second_is_clamped_and_said_so() {
-    for form in [
-        "2016-12-31T23:59:60Z",
-        "2017-01-01T08:59:60.7+09:00",
-        "2016-12-31T23:59:60",
-    ] {
+    for form in ["2016-12-31T23:59:60Z", "2017-01-01T08:59:60.7+09:00", "2016-12-31T23:59:60"] {
         let instant = read_time(TimeValue::Text(form), Tz::UTC).unwrap();
-        assert_eq!(
-            Some(instant.us),
-            us("2016-12-31T23:59:59.999999Z"),
-            "{form}"
-        );
+        assert_eq!(Some(instant.us), us("2016-12-31T23:59:59.999999Z"), "{form}");
         assert!(instant.leap_clamped);
     }
     let plain = read_time(TimeValue::Text("2016-12-31T23:59:59Z"), Tz::UTC).unwrap();
@@ -162,10 +142,7 @@ fn times_count_from_1990_until_2100_in_utc() {
     assert_eq!(text("1990-01-01T00:00:00+09:00"), None);
     assert_eq!(text("2099-12-31T23:59:59.9999999Z"), Some(LATEST_US - 1));
     assert_eq!(text("2100-01-01T00:00:00Z"), None);
-    assert_eq!(
-        text("2100-01-01T08:59:59.999999+09:00"),
-        Some(LATEST_US - 1)
-    );
+    assert_eq!(text("2100-01-01T08:59:59.999999+09:00"), Some(LATEST_US - 1));
     assert_eq!(text("0001-01-01T00:00:00Z"), None);
     assert_eq!(text("9999-12-31T23:59:59Z"), None);
 }
@@ -173,29 +150,14 @@ fn times_count_from_1990_until_2100_in_utc() {
 #[test]
 fn text_without_an_offset_is_in_the_zone_of_the_field() {
     let new_york = Tz::America__New_York;
-    assert_eq!(
-        text_in("2022-04-18 00:00:00", Tz::Asia__Seoul),
-        us("2022-04-17T15:00:00Z")
-    );
+    assert_eq!(text_in("2022-04-18 00:00:00", Tz::Asia__Seoul), us("2022-04-17T15:00:00Z"));
     // The clock shows it twice: the earlier one.
-    assert_eq!(
-        text_in("2024-11-03 01:30:00", new_york),
-        us("2024-11-03T05:30:00Z")
-    );
+    assert_eq!(text_in("2024-11-03 01:30:00", new_york), us("2024-11-03T05:30:00Z"));
     // The clock never shows it: 02:30 is half an hour after the change.
-    assert_eq!(
-        text_in("2024-03-10 02:30:00", new_york),
-        us("2024-03-10T07:30:00Z")
-    );
-    assert_eq!(
-        text_in("2024-03-10 03:30:00", new_york),
-        us("2024-03-10T07:30:00Z")
-    );
+    assert_eq!(text_in("2024-03-10 02:30:00", new_york), us("2024-03-10T07:30:00Z"));
+    assert_eq!(text_in("2024-03-10 03:30:00", new_york), us("2024-03-10T07:30:00Z"));
     // An offset in the text always wins.
-    assert_eq!(
-        text_in("2022-04-18T00:00:00Z", new_york),
-        us("2022-04-18T00:00:00Z")
-    );
+    assert_eq!(text_in("2022-04-18T00:00:00Z", new_york), us("2022-04-18T00:00:00Z"));
     assert_eq!(text_in("1650207600", new_york), us("2022-04-17T15:00:00Z"));
 }
 
@@ -222,10 +184,7 @@ fn the_unit_of_a_number_is_told_by_its_magnitude() {
     }
     assert_eq!(number("1650241234"), us("2022-04-18T00:20:34Z"));
     assert_eq!(number("700000000"), us("1992-03-07T20:26:40Z"));
-    assert_eq!(
-        number("1650241234567891234"),
-        us("2022-04-18T00:20:34.567891Z")
-    );
+    assert_eq!(number("1650241234567891234"), us("2022-04-18T00:20:34.567891Z"));
 }
 
 #[test]
@@ -243,11 +202,7 @@ fn numbers_outside_the_years_are_no_times() {
         ("631152000", "4102444799", "4102444800"),
         ("631152000000", "4102444799999", "4102444800000"),
         ("631152000000000", "4102444799999999", "4102444800000000"),
-        (
-            "631152000000000000",
-            "4102444799999999999",
-            "4102444800000000000",
-        ),
+        ("631152000000000000", "4102444799999999999", "4102444800000000000"),
     ] {
         assert_eq!(number(first), Some(EARLIEST_US), "{first}");
         assert!(number(last).is_some_and(|us| us < LATEST_US && us > LATEST_US - 1_000_001));
@@ -343,18 +298,14 @@ fn the_first_field_that_reads_as_a_time_serves() {
 #[test]
 fn a_record_without_a_time_takes_the_one_of_its_object() {
     let rule = TimeRule::default();
-    let named = event(&rule, [(0, TimeValue::Text("soon"))], object(NAMED))
-        .unwrap();
+    let named = event(&rule, [(0, TimeValue::Text("soon"))], object(NAMED)).unwrap();
     assert_eq!(named.source, TimeSource::ObjectName);
     assert_eq!(Some(named.us), us("2022-04-17T15:00:03Z"));
     let by_hour = event(&rule, [], object("2022/04/17/15/data.json")).unwrap();
     assert_eq!(by_hour.source, TimeSource::PrefixHour);
     assert_eq!(Some(by_hour.us), us("2022-04-17T15:00:00Z"));
     assert_eq!(event(&rule, [], None), Err(TimeProblem::NoTime));
-    assert_eq!(
-        event(&rule, [(0, TimeValue::Number("1"))], None),
-        Err(TimeProblem::NoTime)
-    );
+    assert_eq!(event(&rule, [(0, TimeValue::Number("1"))], None), Err(TimeProblem::NoTime));
 }
 
 #[test]
@@ -366,36 +317,15 @@ fn an_object_time_outside_the_years_is_none() {
 
 #[test]
 fn an_explicit_field_must_serve_unless_the_key_may() {
-    let strict = TimeRule {
-        field: Some("at".to_string()),
-        ..TimeRule::default()
-    };
+    let strict = TimeRule { field: Some("at".to_string()), ..TimeRule::default() };
     let good = [(0, TimeValue::Number("1650241234"))];
     let bad = [(0, TimeValue::Text("soon"))];
-    assert_eq!(
-        event(&strict, good, object(NAMED)).unwrap().source,
-        TimeSource::Field(0)
-    );
-    assert_eq!(
-        event(&strict, [], object(NAMED)),
-        Err(TimeProblem::FieldMissing)
-    );
-    assert_eq!(
-        event(&strict, bad, object(NAMED)),
-        Err(TimeProblem::FieldUnreadable)
-    );
-    let lenient = TimeRule {
-        fallback_key: true,
-        ..strict
-    };
-    assert_eq!(
-        event(&lenient, bad, object(NAMED)).unwrap().source,
-        TimeSource::ObjectName
-    );
-    assert_eq!(
-        event(&lenient, [], object(NAMED)).unwrap().source,
-        TimeSource::ObjectName
-    );
+    assert_eq!(event(&strict, good, object(NAMED)).unwrap().source, TimeSource::Field(0));
+    assert_eq!(event(&strict, [], object(NAMED)), Err(TimeProblem::FieldMissing));
+    assert_eq!(event(&strict, bad, object(NAMED)), Err(TimeProblem::FieldUnreadable));
+    let lenient = TimeRule { fallback_key: true, ..strict };
+    assert_eq!(event(&lenient, bad, object(NAMED)).unwrap().source, TimeSource::ObjectName);
+    assert_eq!(event(&lenient, [], object(NAMED)).unwrap().source, TimeSource::ObjectName);
     assert_eq!(event(&lenient, bad, None), Err(TimeProblem::FieldUnreadable));
     assert_eq!(event(&lenient, [], None), Err(TimeProblem::FieldMissing));
     assert_eq!(lenient.fields(), ["at"]);
@@ -424,10 +354,7 @@ fn to_rfc_3339(text: &str) -> Option<String> {
         Some(after) => {
             let is_fraction = |c: char| c.is_ascii_digit() || c == '.' || c == ',';
             let end = after.find(|c| !is_fraction(c)).unwrap_or(after.len());
-            (
-                format!(":{}", after[..end].replacen(',', ".", 1)),
-                &after[end..],
-            )
+            (format!(":{}", after[..end].replacen(',', ".", 1)), &after[end..])
         }
     };
     let spaced = rest.strip_prefix(' ');

@@ -37,10 +37,7 @@ impl LocalClock {
             from_us: from_s.saturating_mul(SECOND_US),
             until_us: until_s.saturating_mul(SECOND_US),
             first_offset_us: first_offset_s * SECOND_US,
-            changes: offsets
-                .iter()
-                .map(|(at, off)| (at * SECOND_US, off * SECOND_US))
-                .collect(),
+            changes: offsets.iter().map(|(at, off)| (at * SECOND_US, off * SECOND_US)).collect(),
         }
     }
 

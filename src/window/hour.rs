@@ -6,9 +6,7 @@ const HOUR_S: i64 = 3600;
 
 /// One UTC hour, as Firehose files by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Hour(
-    /* hours since 1970-01-01T00Z; every i32 is within chrono's calendar */ i32,
-);
+pub struct Hour(/* hours since 1970-01-01T00Z; every i32 is within chrono's calendar */ i32);
 
 impl Hour {
     /// The hour that holds the instant.

@@ -30,10 +30,7 @@ pub const YEARS: std::ops::RangeInclusive<i32> = 1970..=2100;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
     #[error("unknown time zone \"{}\"{}", .name.escape_debug(), name::hint(.suggestions))]
-    UnknownZone {
-        name: String,
-        suggestions: Vec<String>,
-    },
+    UnknownZone { name: String, suggestions: Vec<String> },
     #[error(
         "the zone {tz} skipped the date {date}: no instant there has this date, \
          so choose the day before or after it"
@@ -56,12 +53,7 @@ pub enum WindowError {
         "the local time {local} does not exist in {tz}: the clock went from {gap_start} to \
          {gap_end}, so choose a time outside of this gap"
     )]
-    Gap {
-        local: NaiveDateTime,
-        tz: Tz,
-        gap_start: NaiveDateTime,
-        gap_end: NaiveDateTime,
-    },
+    Gap { local: NaiveDateTime, tz: Tz, gap_start: NaiveDateTime, gap_end: NaiveDateTime },
     #[error("the span from {from} to {to} in {tz} is empty: its end must lie after its start")]
     EmptySpan { from: String, to: String, tz: Tz },
 }
@@ -84,12 +76,7 @@ impl Window {
     pub fn of_day(date: NaiveDate, tz: Tz) -> Result<Window, WindowError> {
         let start_utc = start_of(date, tz)?;
         let end_utc = start_of_next(date, tz);
-        Ok(Window {
-            start_utc,
-            end_utc,
-            tz,
-            date: Some(date),
-        })
+        Ok(Window { start_utc, end_utc, tz, date: Some(date) })
     }
 
     /// From one local time to another, the second one excluded.
@@ -118,21 +105,12 @@ impl Window {
             Bound::Time(local) => instant_of(local, tz)?,
         };
         if end_utc <= start_utc {
-            return Err(WindowError::EmptySpan {
-                from: from.to_string(),
-                to: to.to_string(),
-                tz,
-            });
+            return Err(WindowError::EmptySpan { from: from.to_string(), to: to.to_string(), tz });
         }
         let date = date_at(start_utc, tz);
         let day = Window::of_day(date, tz).ok();
         let is_day = day.is_some_and(|day| (day.start_utc, day.end_utc) == (start_utc, end_utc));
-        Ok(Window {
-            start_utc,
-            end_utc,
-            tz,
-            date: is_day.then_some(date),
-        })
+        Ok(Window { start_utc, end_utc, tz, date: is_day.then_some(date) })
     }
 
     /// Microseconds since 1970-01-01T00:00:00Z of the first instant inside.
@@ -189,9 +167,7 @@ fn start_of(date: NaiveDate, tz: Tz) -> Result<DateTime<Utc>, WindowError> {
 
 /// The first instant after `date`, also where the zone skipped the next date.
 fn start_of_next(date: NaiveDate, tz: Tz) -> DateTime<Utc> {
-    let next = date
-        .succ_opt()
-        .expect("the date was checked to be within YEARS");
+    let next = date.succ_opt().expect("the date was checked to be within YEARS");
     zone::first_instant(next, tz)
 }
 
@@ -199,22 +175,15 @@ fn instant_of(local: NaiveDateTime, tz: Tz) -> Result<DateTime<Utc>, WindowError
     check_year(local.date())?;
     match local_to_utc(local, tz) {
         Local::Once(utc) | Local::Twice { first: utc, .. } => Ok(utc),
-        Local::Never { gap_start, gap_end } => Err(WindowError::Gap {
-            local,
-            tz,
-            gap_start,
-            gap_end,
-        }),
+        Local::Never { gap_start, gap_end } => {
+            Err(WindowError::Gap { local, tz, gap_start, gap_end })
+        }
     }
 }
 
 fn check_year(date: NaiveDate) -> Result<(), WindowError> {
     use chrono::Datelike;
-    if YEARS.contains(&date.year()) {
-        Ok(())
-    } else {
-        Err(WindowError::OutOfRange { date })
-    }
+    if YEARS.contains(&date.year()) { Ok(()) } else { Err(WindowError::OutOfRange { date }) }
 }
 
 /// An instant for humans, in the zone and with its offset: `2022-04-18 00:00 +09:00`. Seconds are
@@ -222,11 +191,7 @@ fn check_year(date: NaiveDate) -> Result<(), WindowError> {
 pub fn describe_instant(instant: DateTime<Utc>, tz: Tz) -> String {
     use chrono::{Offset, Timelike};
     let local = instant.with_timezone(&tz);
-    let pattern = if local.second() == 0 {
-        "%Y-%m-%d %H:%M"
-    } else {
-        "%Y-%m-%d %H:%M:%S"
-    };
+    let pattern = if local.second() == 0 { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d %H:%M:%S" };
     format!("{} {}", local.format(pattern), local.offset().fix())
 }
 
@@ -235,21 +200,13 @@ pub fn describe_length(length: TimeDelta) -> String {
     let seconds = length.num_seconds();
     let sign = if seconds < 0 { "-" } else { "" };
     let seconds = seconds.unsigned_abs();
-    let parts = [
-        (seconds / 3600, "h"),
-        (seconds / 60 % 60, "min"),
-        (seconds % 60, "s"),
-    ];
+    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
     let text: Vec<String> = parts
         .iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, unit)| format!("{count} {unit}"))
         .collect();
-    if text.is_empty() {
-        "0 s".to_string()
-    } else {
-        format!("{sign}{}", text.join(" "))
-    }
+    if text.is_empty() { "0 s".to_string() } else { format!("{sign}{}", text.join(" ")) }
 }
 
 #[cfg(test)]

@@ -19,10 +19,7 @@ pub(super) const MEANT: &[(&str, &[&str])] = &[
     ("busan", &["Asia/Seoul"]),
     ("jst", &["Asia/Tokyo"]),
     ("osaka", &["Asia/Tokyo"]),
-    (
-        "cst",
-        &["America/Chicago", "Asia/Shanghai", "America/Havana"],
-    ),
+    ("cst", &["America/Chicago", "Asia/Shanghai", "America/Havana"]),
     ("cdt", &["America/Chicago", "America/Havana"]),
     ("china", &["Asia/Shanghai"]),
     ("beijing", &["Asia/Shanghai"]),
@@ -112,18 +109,14 @@ fn suggestions(typed: &str) -> Vec<String> {
     if !in_city.is_empty() && in_city.len() <= SUGGESTIONS_MAX {
         return in_city;
     }
-    let mut like: Vec<(f64, &str)> = names()
-        .map(|(name, plain)| (likeness(&typed, &plain), name))
-        .collect();
+    let mut like: Vec<(f64, &str)> =
+        names().map(|(name, plain)| (likeness(&typed, &plain), name)).collect();
     like.retain(|(likeness, _)| *likeness >= LIKENESS_MIN);
     like.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     // Names far less like than the best one only distract from it.
     let best = like.first().map_or(0.0, |(likeness, _)| *likeness);
     like.retain(|(likeness, _)| best - likeness < 0.05);
-    like.iter()
-        .take(SUGGESTIONS_MAX)
-        .map(|(_, name)| name.to_string())
-        .collect()
+    like.iter().take(SUGGESTIONS_MAX).map(|(_, name)| name.to_string()).collect()
 }
 
 /// Alike are names that are close as a whole, or in their city where only a city was typed.
@@ -138,10 +131,7 @@ fn likeness(typed: &str, name: &str) -> f64 {
 /// `+09:00`, `UTC+9` and the like. The nearest names would be `Etc/GMT+9`, whose sign is the other
 /// way round, or `GMT+0`: worse than no suggestion.
 fn is_offset(typed: &str) -> bool {
-    let bare = typed
-        .strip_prefix("utc")
-        .or_else(|| typed.strip_prefix("gmt"))
-        .unwrap_or(typed);
+    let bare = typed.strip_prefix("utc").or_else(|| typed.strip_prefix("gmt")).unwrap_or(typed);
     bare.trim_start()
         .starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '_' | '\u{2212}'))
 }

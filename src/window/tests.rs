@@ -78,13 +78,7 @@ fn days_on_which_clocks_change_have_their_own_lengths() {
 fn a_date_that_the_zone_skipped_is_an_error_of_its_own() {
     let apia = zone_of("Pacific/Apia");
     let error = Window::of_day(date("2011-12-30"), apia).unwrap_err();
-    assert_eq!(
-        error,
-        WindowError::SkippedDate {
-            date: date("2011-12-30"),
-            tz: apia
-        }
-    );
+    assert_eq!(error, WindowError::SkippedDate { date: date("2011-12-30"), tz: apia });
     assert_eq!(
         error.to_string(),
         "the zone Pacific/Apia skipped the date 2011-12-30: no instant there has this date, so \
@@ -102,10 +96,7 @@ fn a_day_without_midnight_begins_at_the_change() {
     let window = day("America/Sao_Paulo", "2018-11-04");
     assert_eq!(window.start_utc, utc("2018-11-04T03:00:00Z"));
     assert_eq!(window.end_utc, utc("2018-11-05T02:00:00Z"));
-    assert_eq!(
-        describe_instant(window.start_utc, window.tz),
-        "2018-11-04 01:00 -02:00"
-    );
+    assert_eq!(describe_instant(window.start_utc, window.tz), "2018-11-04 01:00 -02:00");
 }
 
 #[test]
@@ -123,29 +114,17 @@ fn a_clock_that_goes_back_over_midnight_began_the_day_before_it_did() {
     assert_eq!(window.start_utc, utc("2010-11-07T02:30:00Z"));
     assert_eq!(window.end_utc, utc("2010-11-08T03:30:00Z"));
     let again_the_6th = utc("2010-11-07T02:45:00Z");
-    assert_eq!(
-        again_the_6th.with_timezone(&window.tz).date_naive(),
-        date("2010-11-06")
-    );
+    assert_eq!(again_the_6th.with_timezone(&window.tz).date_naive(), date("2010-11-06"));
     assert_eq!(date_at(again_the_6th, window.tz), date("2010-11-07"));
-    assert_eq!(
-        date_at(utc("2010-11-07T02:29:59Z"), window.tz),
-        date("2010-11-06")
-    );
+    assert_eq!(date_at(utc("2010-11-07T02:29:59Z"), window.tz), date("2010-11-06"));
 }
 
 #[test]
 fn offsets_that_are_no_whole_minutes_are_exact() {
     let window = day("Africa/Monrovia", "1971-06-01");
     assert_eq!(window.start_utc, utc("1971-06-01T00:44:30Z"));
-    assert_eq!(
-        describe_instant(window.start_utc, window.tz),
-        "1971-06-01 00:00 -00:44:30"
-    );
-    assert_eq!(
-        day("Africa/Monrovia", "1972-01-07").length(),
-        TimeDelta::seconds(86_400 - 2670)
-    );
+    assert_eq!(describe_instant(window.start_utc, window.tz), "1971-06-01 00:00 -00:44:30");
+    assert_eq!(day("Africa/Monrovia", "1972-01-07").length(), TimeDelta::seconds(86_400 - 2670));
 }
 
 #[test]
@@ -155,10 +134,7 @@ fn dates_outside_the_years_of_event_times_are_refused() {
         assert_eq!(result, Err(WindowError::OutOfRange { date: date(text) }));
     }
     let far = NaiveDate::MAX;
-    assert_eq!(
-        Window::of_day(far, Tz::UTC),
-        Err(WindowError::OutOfRange { date: far })
-    );
+    assert_eq!(Window::of_day(far, Tz::UTC), Err(WindowError::OutOfRange { date: far }));
     assert!(Window::of_day(date("2100-12-31"), zone_of("Asia/Seoul")).is_ok());
     assert!(Window::of_day(date("1970-01-01"), zone_of("Asia/Seoul")).is_ok());
 }
@@ -254,10 +230,7 @@ fn the_hours_cover_the_window_with_its_margins() {
     assert_eq!(hours.iter().next_back(), Some(hours.last));
     assert_eq!(window.hours(TimeDelta::zero(), TimeDelta::zero()).len(), 24);
     assert_eq!(window.hours(-hour, -hour).len(), 24);
-    assert_eq!(
-        window.hours(TimeDelta::MAX, TimeDelta::zero()).last,
-        hours.last.prev()
-    );
+    assert_eq!(window.hours(TimeDelta::MAX, TimeDelta::zero()).last, hours.last.prev());
 }
 
 #[test]
@@ -275,10 +248,7 @@ fn a_range_grows_by_an_hour_at_either_end() {
     assert_eq!(hours.extend_ahead().start(), utc("2022-01-02T00:00:00Z"));
     assert_eq!(hours.len(), 26);
     assert!(hours.contains(hours.last) && !hours.contains(hours.last.next()));
-    let none = HourRange {
-        first: hours.last,
-        last: hours.first,
-    };
+    let none = HourRange { first: hours.last, last: hours.first };
     assert!(none.is_empty() && none.iter().next().is_none());
 }
 
@@ -291,14 +261,7 @@ fn hours_outside_the_calendar_saturate() {
     assert!(first.start() < last.start());
     assert_eq!(Hour::of_calendar(2022, 2, 30, 0), None);
     assert_eq!(Hour::of_calendar(2022, 2, 28, 24), None);
-    assert_eq!(
-        Hour::of_calendar(1969, 12, 31, 23)
-            .unwrap()
-            .next()
-            .start()
-            .timestamp(),
-        0
-    );
+    assert_eq!(Hour::of_calendar(1969, 12, 31, 23).unwrap().next().start().timestamp(), 0);
 }
 
 // What people type.
@@ -322,44 +285,24 @@ fn only_exact_names_of_zones_are_taken() {
     ];
     for (typed, expected) in cases {
         let message = parse_zone(typed).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            format!("unknown time zone \"{typed}\": {expected}")
-        );
+        assert_eq!(message, format!("unknown time zone \"{typed}\": {expected}"));
     }
 }
 
 #[test]
 fn offsets_are_no_zones_and_suggest_none() {
-    for typed in [
-        "+09:00", "UTC+9", "GMT+9", "GMT-9", "09:00", "Xyz", "local", "", "UTC -9",
-    ] {
+    for typed in ["+09:00", "UTC+9", "GMT+9", "GMT-9", "09:00", "Xyz", "local", "", "UTC -9"] {
         let error = parse_zone(typed).unwrap_err();
-        let WindowError::UnknownZone {
-            ref suggestions, ..
-        } = error
-        else {
-            panic!("{error}")
-        };
+        let WindowError::UnknownZone { ref suggestions, .. } = error else { panic!("{error}") };
         assert!(suggestions.is_empty(), "{typed}: {suggestions:?}");
-        assert!(
-            error
-                .to_string()
-                .contains("give an IANA name such as Asia/Seoul"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("give an IANA name such as Asia/Seoul"), "{error}");
     }
 }
 
 #[test]
 fn a_hostile_zone_name_is_escaped_in_its_message() {
     let message = parse_zone("\u{1b}[31m\u{202e}\n").unwrap_err().to_string();
-    assert!(
-        message
-            .chars()
-            .all(|c| c != '\u{1b}' && c != '\u{202e}' && c != '\n'),
-        "{message:?}"
-    );
+    assert!(message.chars().all(|c| c != '\u{1b}' && c != '\u{202e}' && c != '\n'), "{message:?}");
     assert!(parse_zone(&"x".repeat(1_000_000)).is_err());
 }
 
@@ -367,10 +310,7 @@ fn a_hostile_zone_name_is_escaped_in_its_message() {
 fn every_meant_name_exists() {
     for (name, meant) in super::name::MEANT {
         assert!(name.parse::<Tz>().is_err(), "{name}");
-        assert!(
-            meant.iter().all(|name| name.parse::<Tz>().is_ok()),
-            "{name}"
-        );
+        assert!(meant.iter().all(|name| name.parse::<Tz>().is_ok()), "{name}");
     }
 }
 
@@ -384,58 +324,29 @@ fn today_and_yesterday_are_those_of_the_zone() {
     assert_eq!(parse_day("2022-04-18", now, seoul), Ok(date("2022-04-18")));
     let apia = zone_of("Pacific/Apia");
     let new_years_eve = utc("2011-12-30T12:00:00Z");
-    assert_eq!(
-        parse_day("today", new_years_eve, apia),
-        Ok(date("2011-12-31"))
-    );
-    assert_eq!(
-        parse_day("yesterday", new_years_eve, apia),
-        Ok(date("2011-12-29"))
-    );
+    assert_eq!(parse_day("today", new_years_eve, apia), Ok(date("2011-12-31")));
+    assert_eq!(parse_day("yesterday", new_years_eve, apia), Ok(date("2011-12-29")));
 }
 
 #[test]
 fn days_have_one_spelling() {
     let parse = |text: &str| parse_day(text, utc("2022-04-18T00:00:00Z"), Tz::UTC);
-    for text in [
-        "",
-        "2022-4-18",
-        "22-04-18",
-        "2022/04/18",
-        " 2022-04-18",
-        "2022-04-18T00:00",
-        "２０",
-    ] {
-        assert_eq!(
-            parse(text),
-            Err(WindowError::NotADate {
-                text: text.to_string()
-            })
-        );
+    for text in
+        ["", "2022-4-18", "22-04-18", "2022/04/18", " 2022-04-18", "2022-04-18T00:00", "２０"]
+    {
+        assert_eq!(parse(text), Err(WindowError::NotADate { text: text.to_string() }));
     }
     for text in ["2022-02-30", "2022-13-01", "2023-02-29", "2022-00-10"] {
-        assert_eq!(
-            parse(text),
-            Err(WindowError::NoSuchDate {
-                text: text.to_string()
-            })
-        );
+        assert_eq!(parse(text), Err(WindowError::NoSuchDate { text: text.to_string() }));
     }
     assert_eq!(parse("2024-02-29"), Ok(date("2024-02-29")));
 }
 
 #[test]
 fn instants_are_dates_or_local_times() {
-    assert_eq!(
-        parse_instant("2022-04-18"),
-        Ok(Bound::Date(date("2022-04-18")))
-    );
+    assert_eq!(parse_instant("2022-04-18"), Ok(Bound::Date(date("2022-04-18"))));
     let half_past = date("2022-04-18").and_hms_opt(9, 30, 0).unwrap();
-    for text in [
-        "2022-04-18T09:30",
-        "2022-04-18 09:30",
-        "2022-04-18T09:30:00",
-    ] {
+    for text in ["2022-04-18T09:30", "2022-04-18 09:30", "2022-04-18T09:30:00"] {
         assert_eq!(parse_instant(text), Ok(Bound::Time(half_past)));
     }
     for text in [
@@ -452,20 +363,10 @@ fn instants_are_dates_or_local_times() {
         "2022-02-30x",
         "2022-04-1８",
     ] {
-        assert_eq!(
-            parse_instant(text),
-            Err(WindowError::NotATime {
-                text: text.to_string()
-            })
-        );
+        assert_eq!(parse_instant(text), Err(WindowError::NotATime { text: text.to_string() }));
     }
     for text in ["2022-02-30", "2022-02-30T09:30"] {
-        assert_eq!(
-            parse_instant(text),
-            Err(WindowError::NoSuchDate {
-                text: text.to_string()
-            })
-        );
+        assert_eq!(parse_instant(text), Err(WindowError::NoSuchDate { text: text.to_string() }));
     }
 }
 
@@ -481,13 +382,8 @@ fn windows_are_described_for_humans() {
         day("Australia/Lord_Howe", "2024-04-07").describe(),
         "2024-04-07 00:00 +11:00 to 2024-04-08 00:00 +10:30 (24 h 30 min)"
     );
-    let lengths = [
-        (0, "0 s"),
-        (59, "59 s"),
-        (3600, "1 h"),
-        (5415, "1 h 30 min 15 s"),
-        (-60, "-1 min"),
-    ];
+    let lengths =
+        [(0, "0 s"), (59, "59 s"), (3600, "1 h"), (5415, "1 h 30 min 15 s"), (-60, "-1 min")];
     for (seconds, text) in lengths {
         assert_eq!(describe_length(TimeDelta::seconds(seconds)), text);
     }
@@ -513,9 +409,7 @@ fn changes(tz: Tz) -> Vec<i64> {
 static ZONES: LazyLock<Vec<(Tz, Vec<i64>)>> = LazyLock::new(|| {
     let mut known = HashSet::new();
     let zones = TZ_VARIANTS.iter().map(|&tz| (tz, changes(tz)));
-    zones
-        .filter(|(tz, changes)| known.insert((offset_s(*tz, 0), changes.clone())))
-        .collect()
+    zones.filter(|(tz, changes)| known.insert((offset_s(*tz, 0), changes.clone()))).collect()
 });
 
 /// The first instant by walking over minutes: it lies in the minute before the one returned.
@@ -523,10 +417,7 @@ fn first_minute_by_walking(date: NaiveDate, tz: Tz) -> i64 {
     let midnight_s = date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp();
     let mut at_s = midnight_s - 26 * 3600;
     loop {
-        let shown = DateTime::from_timestamp(at_s, 0)
-            .unwrap()
-            .with_timezone(&tz)
-            .date_naive();
+        let shown = DateTime::from_timestamp(at_s, 0).unwrap().with_timezone(&tz).date_naive();
         if shown >= date {
             return at_s;
         }
@@ -537,11 +428,7 @@ fn first_minute_by_walking(date: NaiveDate, tz: Tz) -> i64 {
 /// The longest day of a zone since 1970. Stations on the ice went from one zone to another: back by
 /// seven hours at Vostok in 1994, by three hours at Casey and Rothera.
 fn longest_day(tz: Tz) -> TimeDelta {
-    TimeDelta::hours(if tz.name().starts_with("Antarctica/") {
-        31
-    } else {
-        26
-    })
+    TimeDelta::hours(if tz.name().starts_with("Antarctica/") { 31 } else { 26 })
 }
 
 /// Days around `date` follow one another without a hole and without an overlap.
@@ -588,10 +475,7 @@ fn days_tile_time_around_every_change_of_every_zone() {
             }
         }
     }
-    assert!(
-        seen > 10_000 && walked > 500,
-        "{seen} changes, {walked} days walked"
-    );
+    assert!(seen > 10_000 && walked > 500, "{seen} changes, {walked} days walked");
 }
 
 #[test]

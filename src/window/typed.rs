@@ -46,12 +46,8 @@ pub fn parse_day(text: &str, now: DateTime<Utc>, tz: Tz) -> Result<NaiveDate, Wi
     }
     match date_of(text.as_bytes()) {
         Some(Some(date)) => Ok(date),
-        Some(None) => Err(WindowError::NoSuchDate {
-            text: text.to_string(),
-        }),
-        None => Err(WindowError::NotADate {
-            text: text.to_string(),
-        }),
+        Some(None) => Err(WindowError::NoSuchDate { text: text.to_string() }),
+        None => Err(WindowError::NotADate { text: text.to_string() }),
     }
 }
 
@@ -61,17 +57,13 @@ pub fn parse_day(text: &str, now: DateTime<Utc>, tz: Tz) -> Result<NaiveDate, Wi
 /// Errors: [`WindowError::NotATime`] for other text (an offset included) and
 /// [`WindowError::NoSuchDate`].
 pub fn parse_instant(text: &str) -> Result<Bound, WindowError> {
-    let not_a_time = || WindowError::NotATime {
-        text: text.to_string(),
-    };
+    let not_a_time = || WindowError::NotATime { text: text.to_string() };
     let bytes = text.as_bytes();
     let (date_text, time_text) = bytes.split_at_checked(10).ok_or_else(not_a_time)?;
     let date = match date_of(date_text) {
         Some(Some(date)) => date,
         Some(None) if time_of(time_text).is_some() || time_text.is_empty() => {
-            return Err(WindowError::NoSuchDate {
-                text: text.to_string(),
-            });
+            return Err(WindowError::NoSuchDate { text: text.to_string() });
         }
         _ => return Err(not_a_time()),
     };
@@ -89,11 +81,7 @@ fn date_of(text: &[u8]) -> Option<Option<NaiveDate>> {
     if text[4] != b'-' || text[7] != b'-' {
         return None;
     }
-    let (year, month, day) = (
-        number(&text[..4])?,
-        number(&text[5..7])?,
-        number(&text[8..])?,
-    );
+    let (year, month, day) = (number(&text[..4])?, number(&text[5..7])?, number(&text[8..])?);
     Some(NaiveDate::from_ymd_opt(year as i32, month, day))
 }
 

@@ -38,16 +38,12 @@ pub fn local_to_utc(local: NaiveDateTime, tz: Tz) -> Local {
     }
     let change_s = change_between(at_s - DAY_S, at_s + DAY_S, tz);
     match (at_s - before < change_s, at_s - after >= change_s) {
-        (true, true) => Local::Twice {
-            first: utc(before),
-            second: utc(after),
-        },
+        (true, true) => Local::Twice { first: utc(before), second: utc(after) },
         (true, false) => Local::Once(utc(before)),
         (false, true) => Local::Once(utc(after)),
-        (false, false) => Local::Never {
-            gap_start: naive(change_s + before),
-            gap_end: naive(change_s + after),
-        },
+        (false, false) => {
+            Local::Never { gap_start: naive(change_s + before), gap_end: naive(change_s + after) }
+        }
     }
 }
 
@@ -85,8 +81,7 @@ pub(super) fn first_instant(date: NaiveDate, tz: Tz) -> DateTime<Utc> {
 
 /// False where the zone skipped the date, as Pacific/Apia did 2011-12-30.
 pub(super) fn exists(date: NaiveDate, tz: Tz) -> bool {
-    date.succ_opt()
-        .is_none_or(|next| first_instant(date, tz) < first_instant(next, tz))
+    date.succ_opt().is_none_or(|next| first_instant(date, tz) < first_instant(next, tz))
 }
 
 /// The date of the day that holds the instant.
@@ -128,10 +123,7 @@ pub(super) fn offset_s(tz: Tz, at_s: i64) -> i64 {
 
 /// The offsets a day before and a day after, with local seconds read as if they were UTC.
 fn offsets_around(local_s: i64, tz: Tz) -> (i64, i64) {
-    (
-        offset_s(tz, local_s.saturating_sub(DAY_S)),
-        offset_s(tz, local_s.saturating_add(DAY_S)),
-    )
+    (offset_s(tz, local_s.saturating_sub(DAY_S)), offset_s(tz, local_s.saturating_add(DAY_S)))
 }
 
 /// The first second of the new offset in `low_s..=high_s`, where the two ends have different ones.

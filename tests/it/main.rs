@@ -1,8 +1,16 @@
 //! Tests across rooms and from end to end, in one binary, so that they link once.
 
 mod aggregate;
+mod architecture;
 mod cli;
+mod days;
 mod json;
+mod late;
+mod losses;
+mod place;
 mod publish;
+mod readme;
 mod s3server;
+mod sample;
 mod store;
+mod widen;

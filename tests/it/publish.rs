@@ -37,21 +37,9 @@ fn column(name: &str, cells: &[Cell]) -> Column {
     for cell in cells {
         valid.push(*cell != Cell::Null);
         bools.push(*cell == Cell::Bool(true));
-        ints.push(if let Cell::Int(value) = cell {
-            *value
-        } else {
-            0
-        });
-        floats.push(if let Cell::Float(value) = cell {
-            *value
-        } else {
-            0.0
-        });
-        texts.push(if let Cell::Text(value) = cell {
-            value
-        } else {
-            ""
-        });
+        ints.push(if let Cell::Int(value) = cell { *value } else { 0 });
+        floats.push(if let Cell::Float(value) = cell { *value } else { 0.0 });
+        texts.push(if let Cell::Text(value) = cell { value } else { "" });
         if let Cell::Ints(items) = cell {
             for item in items {
                 int_items.push(item.unwrap_or(0));
@@ -80,24 +68,17 @@ fn column(name: &str, cells: &[Cell]) -> Column {
             Cell::Ints(_) | Cell::Texts(_) => Kinds::LIST,
         });
     }
-    let items = |values| Items {
-        values: Box::new(values),
-        valid: item_valid.clone(),
-    };
+    let items = |values| Items { values: Box::new(values), valid: item_valid.clone() };
     let values = match kinds.column_type() {
         ColumnType::Null => Values::Null,
         ColumnType::Bool => Values::Bool(bools),
         ColumnType::Int => Values::Int(ints),
         ColumnType::Float => Values::Float(floats),
         ColumnType::Text => Values::Text(texts),
-        ColumnType::List(_) if int_items.is_empty() => Values::List {
-            ends,
-            items: items(Values::Text(text_items)),
-        },
-        ColumnType::List(_) => Values::List {
-            ends,
-            items: items(Values::Int(int_items)),
-        },
+        ColumnType::List(_) if int_items.is_empty() => {
+            Values::List { ends, items: items(Values::Text(text_items)) }
+        }
+        ColumnType::List(_) => Values::List { ends, items: items(Values::Int(int_items)) },
         ColumnType::Json => unreachable!("the tests mix no types"),
     };
     Column {
@@ -132,29 +113,17 @@ fn schema_of(frames: &[Frame]) -> Vec<ColumnSpec> {
 fn write(path: &FilePath, frames: Vec<Frame>) -> Vec<ColumnSpec> {
     let columns = schema_of(&frames);
     let to_local_us = |us| us + 9 * HOUR_US;
-    let options = EncodeOptions {
-        to_local_us: &to_local_us,
-    };
+    let options = EncodeOptions { to_local_us: &to_local_us };
     let mut writer = RecordsWriter::create(path, true).expect("created");
     for (index, frame) in frames.into_iter().enumerate() {
         let rows = 0..frame.rows;
         let key = format!("object {index}").into();
-        let slice = Slice {
-            frame: Arc::new(frame),
-            rows,
-            key,
-        };
-        let group = RowGroup {
-            slices: vec![slice],
-        };
+        let slice = Slice { frame: Arc::new(frame), rows, key };
+        let group = RowGroup { slices: vec![slice] };
         let all = RecordColumn::all(&columns, true);
-        let chunks = all
-            .into_iter()
-            .map(|column| encode_column(&group, column, &options));
+        let chunks = all.into_iter().map(|column| encode_column(&group, column, &options));
         let chunks = chunks.collect::<Result<_, _>>().expect("encoded");
-        writer
-            .push(index, group.rows(), &columns, chunks)
-            .expect("written");
+        writer.push(index, group.rows(), &columns, chunks).expect("written");
     }
     let none = &mut |_: usize, _: &[ColumnSpec]| -> Result<_, PublishError> { unreachable!() };
     writer.finish(&columns, none).expect("finished");
@@ -182,9 +151,7 @@ fn cell(value: AnyValue) -> Cell {
 
 fn cells(table: &DataFrame, name: &str) -> Vec<Cell> {
     let column = table.column(name).expect("the column is there");
-    (0..table.height())
-        .map(|row| cell(column.get(row).expect("the row is there")))
-        .collect()
+    (0..table.height()).map(|row| cell(column.get(row).expect("the row is there"))).collect()
 }
 
 /// Cells of one type, with nulls, in the shapes that make an encoder choose differently: few
@@ -200,37 +167,13 @@ fn cells_of_a_column(rows: usize) -> impl Strategy<Value = Vec<Cell>> {
                 .prop_map(Cell::Float)
                 .boxed()
         ),
-        Just(
-            (0..3u8)
-                .prop_map(|v| Cell::Float(f64::from(v) - 1.0))
-                .boxed()
-        ),
+        Just((0..3u8).prop_map(|v| Cell::Float(f64::from(v) - 1.0)).boxed()),
         Just(any::<String>().prop_map(Cell::Text).boxed()),
-        Just(
-            (0..9u8)
-                .prop_map(|v| Cell::Text(format!("Tip {v}")))
-                .boxed()
-        ),
-        Just(
-            (0..999u16)
-                .prop_map(|v| Cell::Text(format!("2022-04-18T00:00:00.{v:03}Z")))
-                .boxed()
-        ),
-        Just(
-            (0..3u8)
-                .prop_map(|v| Cell::Text("긴 글".repeat(40 * usize::from(v))))
-                .boxed()
-        ),
-        Just(
-            prop::collection::vec(any::<Option<i64>>(), 0..5)
-                .prop_map(Cell::Ints)
-                .boxed()
-        ),
-        Just(
-            prop::collection::vec(any::<Option<String>>(), 0..3)
-                .prop_map(Cell::Texts)
-                .boxed()
-        ),
+        Just((0..9u8).prop_map(|v| Cell::Text(format!("Tip {v}"))).boxed()),
+        Just((0..999u16).prop_map(|v| Cell::Text(format!("2022-04-18T00:00:00.{v:03}Z"))).boxed()),
+        Just((0..3u8).prop_map(|v| Cell::Text("긴 글".repeat(40 * usize::from(v)))).boxed()),
+        Just(prop::collection::vec(any::<Option<i64>>(), 0..5).prop_map(Cell::Ints).boxed()),
+        Just(prop::collection::vec(any::<Option<String>>(), 0..3).prop_map(Cell::Texts).boxed()),
         Just(Just(Cell::Null).boxed()),
     ];
     (value, 0..4u8).prop_flat_map(move |(value, nulls)| {
@@ -282,45 +225,20 @@ fn times_are_an_instant_and_a_wall_clock() {
     let values = [vec![Cell::Int(1), Cell::Int(2), Cell::Null]];
     write(&path, vec![frame(&["n".to_string()], &values, 0..3)]);
     let table = read_table(&path).expect("readable");
-    let types: Vec<_> = table
-        .columns()
-        .iter()
-        .map(|column| column.dtype().clone())
-        .collect();
+    let types: Vec<_> = table.columns().iter().map(|column| column.dtype().clone()).collect();
     assert!(
         matches!(&types[0], DataType::Datetime(TimeUnit::Microseconds, Some(zone)) if zone.as_str() == "UTC")
     );
     assert_eq!(types[1], DataType::Datetime(TimeUnit::Microseconds, None));
     let us = |name: &str| {
-        let column = table
-            .column(name)
-            .expect("there")
-            .cast(&DataType::Int64)
-            .expect("a number");
-        column
-            .i64()
-            .expect("a number")
-            .into_no_null_iter()
-            .collect::<Vec<_>>()
+        let column = table.column(name).expect("there").cast(&DataType::Int64).expect("a number");
+        column.i64().expect("a number").into_no_null_iter().collect::<Vec<_>>()
     };
     assert_eq!(us("ts_utc"), [0, 1_234_567, 2_469_134]);
-    assert_eq!(
-        us("ts_local"),
-        [0, 1_234_567, 2_469_134].map(|us| us + 9 * HOUR_US)
-    );
-    let names: Vec<_> = table
-        .get_column_names()
-        .iter()
-        .map(|name| name.to_string())
-        .collect();
-    assert_eq!(
-        names,
-        ["ts_utc", "ts_local", "n", "object_key", "byte_offset"]
-    );
-    assert_eq!(
-        cells(&table, "object_key")[2],
-        Cell::Text("object 0".into())
-    );
+    assert_eq!(us("ts_local"), [0, 1_234_567, 2_469_134].map(|us| us + 9 * HOUR_US));
+    let names: Vec<_> = table.get_column_names().iter().map(|name| name.to_string()).collect();
+    assert_eq!(names, ["ts_utc", "ts_local", "n", "object_key", "byte_offset"]);
+    assert_eq!(cells(&table, "object_key")[2], Cell::Text("object 0".into()));
 }
 
 #[test]

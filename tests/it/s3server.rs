@@ -67,6 +67,10 @@ pub enum Fault {
     Unsorted,
     /// A 200 whose body is an error.
     ErrorIn200,
+    /// The object is another one from this GET on.
+    Replace(&'static [u8]),
+    /// The object is gone from this GET on.
+    Remove,
 }
 
 /// One request as the server saw it.
@@ -375,6 +379,12 @@ impl S3 for Wrapper {
         });
         self.state.admit(&request, &key)?;
         let fault = self.state.take_fault(|on| *on == On::AnyGet || *on == On::Get(key.clone()));
+        let path = self.state.root.join(&bucket).join(&key);
+        match &fault {
+            Some(Fault::Replace(bytes)) => std::fs::write(path, bytes).unwrap(),
+            Some(Fault::Remove) => std::fs::remove_file(path).unwrap(),
+            _ => {}
+        }
         let etag = self.state.etag(&bucket, &key);
         if let (Some(ETagCondition::ETag(want)), Some(now)) = (&request.input.if_match, &etag)
             && want.value() != now

@@ -114,10 +114,7 @@ fn small_objects(count: usize) -> Vec<(String, Vec<u8>)> {
 }
 
 fn limits(whole_bytes: u64) -> FetchLimits {
-    FetchLimits {
-        whole_bytes,
-        ..FetchLimits::default()
-    }
+    FetchLimits { whole_bytes, ..FetchLimits::default() }
 }
 
 // ---- the suite ----
@@ -166,10 +163,7 @@ fn keys_keep_every_character() {
 fn a_prefix_without_objects_is_an_empty_listing() {
     on_each(&[("2022/04/a", "x")], |store, _| {
         for prefix in ["2022/05/", "2022/04/a/", "2023", "2022/04/b", "한/", "a//b"] {
-            let listing = store
-                .list(&[prefix.to_string()], &|_| {})
-                .remove(0)
-                .unwrap();
+            let listing = store.list(&[prefix.to_string()], &|_| {}).remove(0).unwrap();
             assert!(listing.objects.is_empty(), "{prefix}");
             assert!(listing.unreadable.is_empty(), "{prefix}");
         }
@@ -186,27 +180,20 @@ fn a_prefix_need_not_end_at_a_slash() {
     ];
     on_each(&content, |store, _| {
         assert_eq!(keys(store, "legacy2022/").len(), 2);
-        assert_eq!(
-            keys(store, "legacy2"),
-            content[..3].iter().map(|c| c.0).collect::<Vec<_>>()
-        );
+        assert_eq!(keys(store, "legacy2"), content[..3].iter().map(|c| c.0).collect::<Vec<_>>());
         assert_eq!(keys(store, "legacy2022/07/a"), ["legacy2022/07/a"]);
     });
 }
 
 #[test]
 fn listings_come_one_a_prefix_in_the_order_asked() {
-    let content: Vec<(String, &str)> = (0..60)
-        .map(|n| (format!("{:02}/k{n}", n % 30), "x"))
-        .collect();
+    let content: Vec<(String, &str)> =
+        (0..60).map(|n| (format!("{:02}/k{n}", n % 30), "x")).collect();
     on_each(&content, |store, _| {
         let prefixes: Vec<String> = (0..40).rev().map(|n| format!("{n:02}/")).collect();
         let most = AtomicUsize::new(0);
         let listings = store.list(&prefixes, &|found| {
-            assert!(
-                found >= most.swap(found, Ordering::Relaxed),
-                "progress went back"
-            );
+            assert!(found >= most.swap(found, Ordering::Relaxed), "progress went back");
         });
         assert_eq!(most.load(Ordering::Relaxed), 60);
         assert_eq!(listings.len(), prefixes.len());
@@ -223,10 +210,7 @@ fn metadata_says_size_and_time() {
     on_each(&[("h/a", "12345"), ("h/empty", "")], |store, place| {
         let objects = list(store, "h/").unwrap();
         assert_eq!((objects[0].bytes, objects[1].bytes), (5, 0));
-        let on_disk = fs::metadata(place.folder().join("h/a"))
-            .unwrap()
-            .modified()
-            .unwrap();
+        let on_disk = fs::metadata(place.folder().join("h/a")).unwrap().modified().unwrap();
         let on_disk = chrono::DateTime::<chrono::Utc>::from(on_disk);
         let listed = objects[0].last_modified_utc.unwrap();
         assert!((on_disk - listed).num_seconds().abs() <= 1);
@@ -249,10 +233,7 @@ fn folders_are_those_directly_below_that_hold_objects() {
         assert_eq!(store.folders("").unwrap(), ["2022/", "2023/"]);
         assert_eq!(store.folders("2022/").unwrap(), ["2022/03/", "2022/04/"]);
         assert_eq!(store.folders("2022/0").unwrap(), ["2022/03/", "2022/04/"]);
-        assert_eq!(
-            store.folders("2022/04/1").unwrap(),
-            ["2022/04/17/", "2022/04/18/"]
-        );
+        assert_eq!(store.folders("2022/04/1").unwrap(), ["2022/04/17/", "2022/04/18/"]);
         assert_eq!(store.folders("2022/04/18/").unwrap(), [""; 0]);
         assert_eq!(store.folders("nowhere/").unwrap(), [""; 0]);
     });
@@ -261,10 +242,8 @@ fn folders_are_those_directly_below_that_hold_objects() {
 #[test]
 fn bodies_are_the_same_whole_and_streamed() {
     let sizes = [0, 1, 99, 100, 101, 5_000, 300_000, 9_000_000];
-    let content: Vec<(String, Vec<u8>)> = sizes
-        .iter()
-        .map(|&size| (format!("h/{size:08}"), noise(size, size as u64)))
-        .collect();
+    let content: Vec<(String, Vec<u8>)> =
+        sizes.iter().map(|&size| (format!("h/{size:08}"), noise(size, size as u64))).collect();
     on_each(&content, |store, _| {
         let objects: Arc<[ObjectMeta]> = list(store, "h/").unwrap().into();
         for whole_bytes in [100, 64 << 20] {
@@ -321,19 +300,13 @@ fn each_body_comes_once_whoever_pulls() {
 
 #[test]
 fn bodies_held_by_many_threads_never_pass_the_bound() {
-    let content: Vec<(String, Vec<u8>)> = (0..120)
-        .map(|n| (format!("h/{n:03}"), noise(20_000 + n * 700, n as u64)))
-        .collect();
+    let content: Vec<(String, Vec<u8>)> =
+        (0..120).map(|n| (format!("h/{n:03}"), noise(20_000 + n * 700, n as u64))).collect();
     on_each(&content, |store, _| {
         let objects: Arc<[ObjectMeta]> = list(store, "h/").unwrap().into();
         let bound = 400 << 10;
-        let fetch = store.fetch(
-            objects,
-            FetchLimits {
-                bytes_in_flight: bound,
-                ..FetchLimits::default()
-            },
-        );
+        let fetch =
+            store.fetch(objects, FetchLimits { bytes_in_flight: bound, ..FetchLimits::default() });
         let (held, most) = (AtomicU64::new(0), AtomicU64::new(0));
         std::thread::scope(|scope| {
             for _ in 0..12 {
@@ -356,15 +329,11 @@ fn bodies_held_by_many_threads_never_pass_the_bound() {
 
 #[test]
 fn an_object_larger_than_the_bound_is_read_alone() {
-    let content: Vec<(String, Vec<u8>)> = (0..4)
-        .map(|n| (format!("h/{n}"), noise(50_000, n as u64)))
-        .collect();
+    let content: Vec<(String, Vec<u8>)> =
+        (0..4).map(|n| (format!("h/{n}"), noise(50_000, n as u64))).collect();
     on_each(&content, |store, _| {
         let objects: Arc<[ObjectMeta]> = list(store, "h/").unwrap().into();
-        let tight = FetchLimits {
-            bytes_in_flight: 10_000,
-            ..FetchLimits::default()
-        };
+        let tight = FetchLimits { bytes_in_flight: 10_000, ..FetchLimits::default() };
         let fetch = store.fetch(objects, tight);
         for (_, bytes) in &content {
             assert!(read(fetch.next().unwrap().1.unwrap()).unwrap() == *bytes);
@@ -404,15 +373,11 @@ fn an_object_that_changed_since_it_was_listed_is_named() {
 
 #[test]
 fn cancelling_wakes_everyone_at_once() {
-    let content: Vec<(String, Vec<u8>)> = (0..50)
-        .map(|n| (format!("h/{n:02}"), noise(50_000, n as u64)))
-        .collect();
+    let content: Vec<(String, Vec<u8>)> =
+        (0..50).map(|n| (format!("h/{n:02}"), noise(50_000, n as u64))).collect();
     on_each(&content, |store, _| {
         let objects: Arc<[ObjectMeta]> = list(store, "h/").unwrap().into();
-        let tight = FetchLimits {
-            bytes_in_flight: 60_000,
-            ..FetchLimits::default()
-        };
+        let tight = FetchLimits { bytes_in_flight: 60_000, ..FetchLimits::default() };
         let fetch = store.fetch(objects, tight);
         // Held, so that those who pull have to wait.
         let _held = fetch.next().unwrap().1.unwrap();
@@ -453,10 +418,7 @@ fn a_folder_starts_no_threads() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("a"), "x").unwrap();
     let before = threads();
-    let store = Store::open(
-        &SourceUrl::Folder(root.path().into()),
-        &StoreOptions::default(),
-    );
+    let store = Store::open(&SourceUrl::Folder(root.path().into()), &StoreOptions::default());
     let store = store.unwrap();
     let objects: Arc<[ObjectMeta]> = list(&store, "").unwrap().into();
     let fetch = store.fetch(objects, FetchLimits::default());
@@ -468,17 +430,13 @@ fn a_folder_starts_no_threads() {
 
 #[test]
 fn bytes_asked_of_the_server_stay_in_the_bound() {
-    let content: Vec<(String, Vec<u8>)> = (0..60)
-        .map(|n| (format!("h/{n:02}"), noise(100_000, n as u64)))
-        .collect();
+    let content: Vec<(String, Vec<u8>)> =
+        (0..60).map(|n| (format!("h/{n:02}"), noise(100_000, n as u64))).collect();
     let place = Place::new(&content);
     let store = place.s3();
     let objects: Arc<[ObjectMeta]> = list(&store, "h/").unwrap().into();
     let bound = 1 << 20;
-    let bounded = FetchLimits {
-        bytes_in_flight: bound,
-        ..FetchLimits::default()
-    };
+    let bounded = FetchLimits { bytes_in_flight: bound, ..FetchLimits::default() };
     let fetch = store.fetch(objects, bounded);
     let mut dropped = 0;
     let mut most = 0;
@@ -525,19 +483,13 @@ fn requests_at_a_time_are_many_and_bounded() {
     let objects: Arc<[ObjectMeta]> = list(&store, "h/").unwrap().into();
     let delay = Fault::Delay(Duration::from_millis(10));
     place.server.fault(On::AnyGet, 200, delay);
-    let eight = FetchLimits {
-        requests: 8,
-        ..FetchLimits::default()
-    };
+    let eight = FetchLimits { requests: 8, ..FetchLimits::default() };
     let fetch = store.fetch(objects, eight);
     while let Some((_, body)) = fetch.next() {
         body.unwrap();
     }
     let most = place.server.most_busy_gets();
-    println!(
-        "at most {most} at a time over {} connections",
-        place.server.connections()
-    );
+    println!("at most {most} at a time over {} connections", place.server.connections());
     assert!((4..=8).contains(&most), "{most}");
     // Connections are kept and used again.
     assert!(place.server.connections() <= 50);
@@ -602,11 +554,7 @@ fn gets_say_which_version_they_mean() {
     let store = place.s3();
     let object = list(&store, "h/").unwrap().remove(0);
     get(&store, &object).unwrap();
-    let want = Seen::Get {
-        key: "raw/h/a".to_string(),
-        from_byte: 0,
-        if_match: true,
-    };
+    let want = Seen::Get { key: "raw/h/a".to_string(), from_byte: 0, if_match: true };
     assert_eq!(place.server.log().last(), Some(&want));
 }
 
@@ -722,11 +670,7 @@ fn a_body_that_breaks_off_goes_on_at_the_byte_it_reached() {
         let gets: Vec<(u64, bool)> = log
             .iter()
             .filter_map(|seen| match seen {
-                Seen::Get {
-                    from_byte,
-                    if_match,
-                    ..
-                } => Some((*from_byte, *if_match)),
+                Seen::Get { from_byte, if_match, .. } => Some((*from_byte, *if_match)),
                 Seen::List { .. } => None,
             })
             .skip(before)
@@ -774,10 +718,7 @@ fn a_body_that_always_breaks_off_is_given_up() {
         let error = fetch.next().unwrap().1.and_then(read).unwrap_err();
         assert_eq!(error.kind(), "unavailable", "{error}");
         let text = error.to_string();
-        assert!(
-            text.contains("in 3 attempts") && text.contains("of 100000"),
-            "{text}"
-        );
+        assert!(text.contains("in 3 attempts") && text.contains("of 100000"), "{text}");
         assert_eq!(place.server.gets(), before + 3);
     }
 }
@@ -879,12 +820,7 @@ fn a_missing_bucket_says_what_to_check() {
     assert_eq!(error.kind(), "no_bucket");
     assert!(error.concerns_whole_source());
     let text = error.to_string();
-    for part in [
-        "no-such-bucket",
-        place.server.endpoint(),
-        "--source",
-        "--endpoint-url",
-    ] {
+    for part in ["no-such-bucket", place.server.endpoint(), "--source", "--endpoint-url"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(store.folders("").unwrap_err().kind(), "no_bucket");
@@ -895,11 +831,7 @@ fn wrong_credentials_are_named_and_never_shown() {
     let place = Place::new(&[("h/a", "x")]);
     for (id, secret, part) in [
         ("AKIDNOBODY", "whatever-secret", "--profile"),
-        (
-            "AKIDTESTONLY",
-            "wrong-secret-value",
-            "AWS_SECRET_ACCESS_KEY",
-        ),
+        ("AKIDTESTONLY", "wrong-secret-value", "AWS_SECRET_ACCESS_KEY"),
     ] {
         let mut options = place.server.options();
         options.access_keys = Some(AccessKeys {
@@ -971,23 +903,11 @@ fn a_denied_object_names_the_permission() {
     let object = list(&store, "h/").unwrap().remove(0);
     for (code, message, kind, part) in [
         ("AccessDenied", "Access Denied", "denied", "s3:GetObject"),
-        (
-            "AccessDenied",
-            "User is not authorized to perform: kms:Decrypt",
-            "denied",
-            "kms:Decrypt",
-        ),
+        ("AccessDenied", "User is not authorized to perform: kms:Decrypt", "denied", "kms:Decrypt"),
         ("InvalidObjectState", "not valid", "archived", "restore"),
-        (
-            "ExpiredToken",
-            "expired",
-            "bad_credentials",
-            "aws sso login",
-        ),
+        ("ExpiredToken", "expired", "bad_credentials", "aws sso login"),
     ] {
-        place
-            .server
-            .fault(On::AnyGet, 1, Fault::Reply(403, code, message));
+        place.server.fault(On::AnyGet, 1, Fault::Reply(403, code, message));
         let error = get(&store, &object).unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         let text = error.to_string();
@@ -1019,10 +939,7 @@ fn a_public_bucket_needs_no_credentials() {
     let store = place.s3_with(&options);
     let error = list(&store, "h/").unwrap_err();
     assert_eq!(error.kind(), "denied");
-    assert!(
-        error.to_string().contains("leave out --no-sign-request"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("leave out --no-sign-request"), "{error}");
     place.server.allow_anonymous();
     let object = list(&store, "h/").unwrap().remove(0);
     assert_eq!(get(&store, &object).unwrap(), b"x");
@@ -1033,11 +950,7 @@ fn a_server_that_is_not_there_is_named_soon() {
     let place = Place::new(&[("h/a", "x")]);
     let mut options = place.server.options();
     // Bound and closed again: nobody listens there.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     options.endpoint_url = Some(format!("http://127.0.0.1:{port}"));
     let began = Instant::now();
     let error = list(&place.s3_with(&options), "h/").unwrap_err();
@@ -1070,11 +983,7 @@ fn in_child(test: &str, home: &Path, environment: &[(&str, &str)]) -> (String, D
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     (text, began.elapsed())
 }
 
@@ -1135,18 +1044,12 @@ fn the_endpoint_of_the_environment_is_held_to_the_same_rules() {
         ("AWS_SECRET_ACCESS_KEY", crate::s3server::SECRET_KEY),
     ];
     for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"] {
-        let (text, _) = in_child(
-            CHILD,
-            home.path(),
-            &[(name, place.server.endpoint()), keys[0], keys[1]],
-        );
+        let (text, _) =
+            in_child(CHILD, home.path(), &[(name, place.server.endpoint()), keys[0], keys[1]]);
         assert!(text.contains("LISTED 1"), "{text}");
         let open = (name, "http://192.0.2.1:9000");
         let (text, _) = in_child(CHILD, home.path(), &[open, keys[0], keys[1]]);
-        assert!(
-            text.contains("ERROR plain_http http://192.0.2.1:9000"),
-            "{text}"
-        );
+        assert!(text.contains("ERROR plain_http http://192.0.2.1:9000"), "{text}");
     }
 }
 
@@ -1161,16 +1064,8 @@ fn a_machine_without_credentials_is_told_what_to_do() {
         let (text, _) = in_child(CHILD, home.path(), environment);
         println!("{text}");
         assert!(text.contains("ERROR no_credentials"), "{text}");
-        assert!(
-            !text.contains("dispatch failure"),
-            "the SDK's words: {text}"
-        );
-        for part in [
-            "--profile",
-            "AWS_PROFILE",
-            "aws sso login",
-            "--no-sign-request",
-        ] {
+        assert!(!text.contains("dispatch failure"), "the SDK's words: {text}");
+        for part in ["--profile", "AWS_PROFILE", "aws sso login", "--no-sign-request"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -71,9 +71,8 @@ impl ReadAhead {
             return None;
         }
         // An object is never passed over in silence, even if its task died.
-        let stopped = || StoreError::Stopped {
-            url: self.remote.place.url.of_key(&self.objects[index].key),
-        };
+        let stopped =
+            || StoreError::Stopped { url: self.remote.place.url.of_key(&self.objects[index].key) };
         Some((index, body.unwrap_or_else(|| Err(stopped()))))
     }
 

@@ -63,11 +63,7 @@ struct Patience {
 
 impl Patience {
     fn new(allowed: Duration) -> Patience {
-        Patience {
-            allowed,
-            spent: Duration::ZERO,
-            bytes: 0,
-        }
+        Patience { allowed, spent: Duration::ZERO, bytes: 0 }
     }
 
     fn left(&self) -> Duration {
@@ -284,9 +280,7 @@ impl Transfer {
             Some(0) => self.at,
             start if start == Some(self.at) => 0,
             _ => {
-                return Ok(Some(Failure::damage(
-                    "another range came than was asked for",
-                )));
+                return Ok(Some(Failure::damage("another range came than was asked for")));
             }
         };
         let expected = size - self.at + self.skip;
@@ -308,12 +302,8 @@ impl Transfer {
     }
 
     async fn settle(&mut self, failure: Failure) -> Result<(), StoreError> {
-        let target = Target::Get {
-            key: &self.object.key,
-        };
-        self.remote
-            .settle(failure, &mut self.attempts, target, &self.region)
-            .await
+        let target = Target::Get { key: &self.object.key };
+        self.remote.settle(failure, &mut self.attempts, target, &self.region).await
     }
 
     fn changed(&self, detail: String) -> StoreError {
@@ -329,14 +319,15 @@ impl Transfer {
     }
 
     fn target(&self) -> Target<'_> {
-        Target::Get {
-            key: &self.object.key,
-        }
+        Target::Get { key: &self.object.key }
     }
 }
 
 /// What `work` gives, or `None` when `gone` comes first.
-pub(super) async fn unless<T>(gone: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn unless<T>(
+    gone: impl Future<Output = ()>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     let (mut gone, mut work) = (pin!(gone), pin!(work));
     poll_fn(|context| match gone.as_mut().poll(context) {
         Poll::Ready(()) => Poll::Ready(None),

@@ -41,15 +41,10 @@ pub(super) fn check(options: &StoreOptions) -> Result<(), StoreError> {
     let Some(endpoint) = &options.endpoint_url else {
         return Ok(());
     };
-    let bad = |reason: String| StoreError::BadOption {
-        option: "--endpoint-url",
-        reason,
-    };
+    let bad = |reason: String| StoreError::BadOption { option: "--endpoint-url", reason };
     let text = shown(&without_user(endpoint));
     let Some((scheme, rest)) = endpoint.split_once("://") else {
-        return Err(bad(format!(
-            "{text} has no scheme; write https://host:port"
-        )));
+        return Err(bad(format!("{text} has no scheme; write https://host:port")));
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.contains('@') {
@@ -59,9 +54,7 @@ pub(super) fn check(options: &StoreOptions) -> Result<(), StoreError> {
         )));
     }
     if authority.is_empty() || !matches!(scheme, "http" | "https") {
-        return Err(bad(format!(
-            "{text} can't be used; write https://host:port"
-        )));
+        return Err(bad(format!("{text} can't be used; write https://host:port")));
     }
     if options.allow_http || !is_open_http(endpoint) {
         return Ok(());
@@ -116,9 +109,7 @@ impl Intercept for OnlySafeHttp {
             return Ok(());
         }
         let host = uri["http://".len()..].split('/').next();
-        Err(Box::new(OpenHttp {
-            endpoint: shown(&format!("http://{}", host.unwrap_or_default())),
-        }))
+        Err(Box::new(OpenHttp { endpoint: shown(&format!("http://{}", host.unwrap_or_default())) }))
     }
 }
 
@@ -142,11 +133,7 @@ pub(super) async fn client(options: &StoreOptions) -> Client {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(region.clone())
         .timeout_config(timeouts)
-        .identity_cache(
-            IdentityCache::lazy()
-                .load_timeout(CREDENTIALS_TIMEOUT)
-                .build(),
-        );
+        .identity_cache(IdentityCache::lazy().load_timeout(CREDENTIALS_TIMEOUT).build());
     if let Some(profile) = &options.profile {
         loader = loader.profile_name(profile);
     }
@@ -187,9 +174,8 @@ async fn credentials(options: &StoreOptions, region: Option<Region>) -> SharedCr
     let config = ProviderConfig::without_region().with_region(region.clone());
     if let Some(profile) = &options.profile {
         // The default chain would prefer credentials in the environment to the profile asked for.
-        let provider = ProfileFileCredentialsProvider::builder()
-            .configure(&config)
-            .profile_name(profile);
+        let provider =
+            ProfileFileCredentialsProvider::builder().configure(&config).profile_name(profile);
         return SharedCredentialsProvider::new(provider.build());
     }
     let metadata = imds::Client::builder()
@@ -200,10 +186,8 @@ async fn credentials(options: &StoreOptions, region: Option<Region>) -> SharedCr
         .operation_timeout(IMDS_WHOLE_TIMEOUT)
         .max_attempts(IMDS_ATTEMPTS)
         .build();
-    let chain = DefaultCredentialsChain::builder()
-        .region(region)
-        .configure(config)
-        .imds_client(metadata);
+    let chain =
+        DefaultCredentialsChain::builder().region(region).configure(config).imds_client(metadata);
     SharedCredentialsProvider::new(chain.build().await)
 }
 

@@ -135,12 +135,7 @@ impl Failure {
     }
 
     fn new(cause: Cause, retry: Retry) -> Failure {
-        Failure {
-            cause,
-            retry,
-            retry_after: None,
-            region: None,
-        }
+        Failure { cause, retry, retry_after: None, region: None }
     }
 
     pub(super) fn of<E>(error: &SdkError<E>) -> Failure
@@ -204,11 +199,7 @@ impl Failure {
             .or_else(|| expected_region(&message))
             .filter(|region| elsewhere && is_region(region));
         Failure {
-            cause: Cause::Reply {
-                status,
-                code,
-                message,
-            },
+            cause: Cause::Reply { status, code, message },
             retry,
             retry_after: seconds.map(Duration::from_secs),
             region,
@@ -226,15 +217,10 @@ impl Failure {
         let url = place.of(target);
         match self.cause {
             Cause::PlainHttp(endpoint) => StoreError::PlainHttp { endpoint },
-            Cause::NoCredentials(text) => StoreError::NoCredentials {
-                url,
-                reason: credentials_reason(&text),
-            },
-            Cause::Damage(reason) => StoreError::Damaged {
-                url,
-                attempts,
-                reason,
-            },
+            Cause::NoCredentials(text) => {
+                StoreError::NoCredentials { url, reason: credentials_reason(&text) }
+            }
+            Cause::Damage(reason) => StoreError::Damaged { url, attempts, reason },
             Cause::Network(reason) => StoreError::Unavailable {
                 url,
                 done: target.done(),
@@ -242,11 +228,7 @@ impl Failure {
                 reason: shown(&reason),
                 advice: "check the network, --endpoint-url and --region, then run again",
             },
-            Cause::Reply {
-                status,
-                ref code,
-                ref message,
-            } => {
+            Cause::Reply { status, ref code, ref message } => {
                 let reply = reply_text(status, code, message);
                 if self.retry != Retry::No {
                     return StoreError::Unavailable {
@@ -257,12 +239,7 @@ impl Failure {
                         advice: "run again later",
                     };
                 }
-                let reply = Reply {
-                    status,
-                    code,
-                    message,
-                    text: reply,
-                };
+                let reply = Reply { status, code, message, text: reply };
                 refusal(reply, place, target, used_region, self.region)
             }
         }
@@ -272,9 +249,7 @@ impl Failure {
 /// The SDK wraps these errors in types that it doesn't export, so their words must do.
 fn is_about_credentials(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    ["credential", "identity resol", "token provider"]
-        .iter()
-        .any(|word| text.contains(word))
+    ["credential", "identity resol", "token provider"].iter().any(|word| text.contains(word))
 }
 
 /// `the region 'us-east-1' is wrong; expecting 'eu-west-1'`
@@ -375,11 +350,7 @@ mod tests {
             (PUT, 503, "SlowDown", "unavailable"),
             (PUT, 404, "NoSuchUpload", "refused"),
         ] {
-            assert_eq!(
-                error(target, status, code, "").kind(),
-                kind,
-                "{status} {code}"
-            );
+            assert_eq!(error(target, status, code, "").kind(), kind, "{status} {code}");
         }
     }
 
@@ -408,11 +379,7 @@ mod tests {
         for (target, message, permission) in [
             (LIST, "Access Denied", "s3:ListBucket"),
             (GET, "Access Denied", "s3:GetObject"),
-            (
-                GET,
-                "The ciphertext refers to a customer KMS key",
-                "kms:Decrypt",
-            ),
+            (GET, "The ciphertext refers to a customer KMS key", "kms:Decrypt"),
             (PUT, "Access Denied", "s3:PutObject"),
             (PUT, "not authorized to perform: kms:GenerateDataKey", "kms:GenerateDataKey"),
             (DELETE, "Access Denied", "s3:DeleteObject"),
@@ -422,15 +389,7 @@ mod tests {
             assert!(text.contains("s3://bucket/raw/2022/"), "{text}");
         }
         let text = failure(403, "AccessDenied", "")
-            .into_error(
-                &Place {
-                    signed: false,
-                    ..place()
-                },
-                LIST,
-                "us-east-1",
-                1,
-            )
+            .into_error(&Place { signed: false, ..place() }, LIST, "us-east-1", 1)
             .to_string();
         assert!(text.contains("leave out --no-sign-request"), "{text}");
     }
@@ -441,10 +400,7 @@ mod tests {
         let found = failure(400, "AuthorizationHeaderMalformed", message).region;
         assert_eq!(found.as_deref(), Some("eu-west-1"));
         let bad = "expecting 'evil.example.com/'";
-        assert_eq!(
-            failure(400, "AuthorizationHeaderMalformed", bad).region,
-            None
-        );
+        assert_eq!(failure(400, "AuthorizationHeaderMalformed", bad).region, None);
         assert_eq!(failure(403, "AccessDenied", message).region, None);
     }
 }

@@ -56,12 +56,9 @@ pub(super) fn list(
             Event::Done(at, listing) => listings[at] = Some(listing),
         }
     }
-    let stopped = |prefix: &String| StoreError::Stopped {
-        url: remote.place.url.of_key(prefix),
-    };
+    let stopped = |prefix: &String| StoreError::Stopped { url: remote.place.url.of_key(prefix) };
     let each = listings.into_iter().zip(prefixes);
-    each.map(|(listing, prefix)| listing.unwrap_or_else(|| Err(stopped(prefix))))
-        .collect()
+    each.map(|(listing, prefix)| listing.unwrap_or_else(|| Err(stopped(prefix)))).collect()
 }
 
 async fn list_all(
@@ -104,9 +101,7 @@ async fn list_one(
         }
     }
     listing.requests = pages.requests;
-    listing
-        .objects
-        .sort_unstable_by(|a, b| a.key.as_bytes().cmp(b.key.as_bytes()));
+    listing.objects.sort_unstable_by(|a, b| a.key.as_bytes().cmp(b.key.as_bytes()));
     let before = listing.objects.len();
     listing.objects.dedup_by(|a, b| a.key == b.key);
     if listing.objects.len() < before {
@@ -186,9 +181,7 @@ impl<'a> Pages<'a> {
 
     async fn page(&self, attempts: &mut Attempts) -> Result<ListObjectsV2Output, StoreError> {
         let remote = self.remote;
-        let target = Target::List {
-            prefix: self.prefix,
-        };
+        let target = Target::List { prefix: self.prefix };
         // The SDK reads the whole page: an answer has to begin, and then to end, in time.
         let deadline: Duration = remote.stall_timeout.saturating_mul(2);
         loop {
@@ -274,9 +267,7 @@ mod tests {
     fn archived_objects_are_known_unless_they_were_restored() {
         let object = |class: ObjectStorageClass| Object::builder().storage_class(class);
         assert!(is_archived(&object(ObjectStorageClass::Glacier).build()));
-        assert!(is_archived(
-            &object(ObjectStorageClass::DeepArchive).build()
-        ));
+        assert!(is_archived(&object(ObjectStorageClass::DeepArchive).build()));
         assert!(!is_archived(&object(ObjectStorageClass::GlacierIr).build()));
         assert!(!is_archived(&object(ObjectStorageClass::Standard).build()));
         let status = |running: bool, expiry: Option<AwsTime>| {

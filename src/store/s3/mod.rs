@@ -68,10 +68,7 @@ impl Background {
                 path: "the threads for the network".to_string(),
                 source,
             })?;
-        Ok(Background {
-            handle: runtime.handle().clone(),
-            runtime: Mutex::new(Some(runtime)),
-        })
+        Ok(Background { handle: runtime.handle().clone(), runtime: Mutex::new(Some(runtime)) })
     }
 
     /// Runs a task here, or, after [`Background::stop`], drops it, and with it its end of
@@ -82,11 +79,7 @@ impl Background {
 
     /// Drops all tasks. Those who wait for them are woken.
     fn stop(&self) {
-        let runtime = self
-            .runtime
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(runtime) = runtime {
             runtime.shutdown_background();
         }
@@ -144,13 +137,7 @@ impl S3Store {
         prefixes: &[String],
         progress: &dyn Fn(usize),
     ) -> Vec<Result<Listing, StoreError>> {
-        list::list(
-            &self.remote,
-            &self.runtime,
-            self.list_requests,
-            prefixes,
-            progress,
-        )
+        list::list(&self.remote, &self.runtime, self.list_requests, prefixes, progress)
     }
 
     /// As [`super::Store::folders`].
@@ -169,18 +156,11 @@ impl S3Store {
     }
 
     fn stopped(&self, key: &str) -> StoreError {
-        StoreError::Stopped {
-            url: self.remote.place.url.of_key(key),
-        }
+        StoreError::Stopped { url: self.remote.place.url.of_key(key) }
     }
 
     pub(super) fn read_ahead(&self, objects: Arc<[ObjectMeta]>, limits: FetchLimits) -> ReadAhead {
-        ReadAhead::start(
-            Arc::clone(&self.remote),
-            Arc::clone(&self.runtime),
-            objects,
-            limits,
-        )
+        ReadAhead::start(Arc::clone(&self.remote), Arc::clone(&self.runtime), objects, limits)
     }
 
     /// The body of one object, as a stream where it is larger than `whole_bytes`.
@@ -188,9 +168,7 @@ impl S3Store {
         let (reply, answer) = oneshot::channel();
         let transfer = body::Transfer::new(Arc::clone(&self.remote), object.clone());
         self.runtime.spawn(async move {
-            transfer
-                .deliver(whole_bytes, Permit::default(), reply)
-                .await;
+            transfer.deliver(whole_bytes, Permit::default(), reply).await;
         });
         let stopped = |_| Err(self.stopped(&object.key));
         answer.blocking_recv().unwrap_or_else(stopped)
@@ -323,9 +301,7 @@ impl Remote {
             attempts.moves += 1;
             return Ok(());
         }
-        let retry = self
-            .retry
-            .again(attempts, failure.retry, failure.retry_after);
+        let retry = self.retry.again(attempts, failure.retry, failure.retry_after);
         if retry.await {
             return Ok(());
         }

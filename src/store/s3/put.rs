@@ -178,9 +178,7 @@ impl Stretch {
             .length(Length::Exact(self.bytes))
             .build()
             .await;
-        stream.map_err(|error| {
-            Failed::Here(unreadable(&self.path, std::io::Error::other(error)))
-        })
+        stream.map_err(|error| Failed::Here(unreadable(&self.path, std::io::Error::other(error))))
     }
 }
 

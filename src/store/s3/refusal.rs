@@ -27,37 +27,23 @@ pub(super) fn refusal(
         };
     }
     if matches!(reply.status, 301 | 307) || ELSEWHERE.contains(&reply.code) {
-        return StoreError::WrongRegion {
-            url,
-            used: used_region.to_string(),
-            region,
-        };
+        return StoreError::WrongRegion { url, used: used_region.to_string(), region };
     }
     match (target, reply.code, reply.status) {
-        (_, "NoSuchBucket", _) | (Target::List { .. }, _, 404) => StoreError::NoBucket {
-            bucket: place.bucket.clone(),
-            endpoint: place.endpoint.clone(),
-        },
-        (Target::Get { key }, "InvalidObjectState", _) => StoreError::Archived {
-            key: key.to_string(),
-            url,
-        },
-        (Target::Get { key }, _, 404) => StoreError::Gone {
-            key: key.to_string(),
-            url,
-        },
-        (Target::Get { key }, _, 412 | 416) => StoreError::Changed {
-            key: key.to_string(),
-            url,
-            detail: reply.text,
-        },
+        (_, "NoSuchBucket", _) | (Target::List { .. }, _, 404) => {
+            StoreError::NoBucket { bucket: place.bucket.clone(), endpoint: place.endpoint.clone() }
+        }
+        (Target::Get { key }, "InvalidObjectState", _) => {
+            StoreError::Archived { key: key.to_string(), url }
+        }
+        (Target::Get { key }, _, 404) => StoreError::Gone { key: key.to_string(), url },
+        (Target::Get { key }, _, 412 | 416) => {
+            StoreError::Changed { key: key.to_string(), url, detail: reply.text }
+        }
         (_, code, status) if status == 403 || code.starts_with("KMS.") => {
             denied(reply, place, target)
         }
-        _ => StoreError::Refused {
-            url,
-            reply: reply.text,
-        },
+        _ => StoreError::Refused { url, reply: reply.text },
     }
 }
 
@@ -111,13 +97,7 @@ fn denied(reply: Reply<'_>, place: &Place, target: Target<'_>) -> StoreError {
                 .to_string(),
         ),
     };
-    StoreError::Denied {
-        doing,
-        url,
-        permission,
-        reply: reply.text,
-        advice,
-    }
+    StoreError::Denied { doing, url, permission, reply: reply.text, advice }
 }
 
 fn credentials_advice(code: &str) -> &'static str {

@@ -100,9 +100,7 @@ impl RetryPolicy {
             self.tokens.fetch_add(RETRY_COST, Ordering::Relaxed);
             return false;
         }
-        let wait = self
-            .wait(attempts.used)
-            .max(retry_after.unwrap_or_default());
+        let wait = self.wait(attempts.used).max(retry_after.unwrap_or_default());
         let wait = wait.min(LONGEST_WAIT);
         if retry == Retry::Throttled {
             attempts.throttled = true;
@@ -119,20 +117,14 @@ impl RetryPolicy {
     /// "Full jitter": anything up to `base` × 2^(attempts − 1), so that requests that failed
     /// together don't come back together.
     fn wait(&self, used: u32) -> Duration {
-        let ceiling = self
-            .base
-            .saturating_mul(1 << used.saturating_sub(1).min(16));
+        let ceiling = self.base.saturating_mul(1 << used.saturating_sub(1).min(16));
         // The standard library's seeds are random, and good enough for this.
         let random = RandomState::new().build_hasher().finish();
-        ceiling
-            .min(LONGEST_WAIT)
-            .mul_f64(random as f64 / u64::MAX as f64)
+        ceiling.min(LONGEST_WAIT).mul_f64(random as f64 / u64::MAX as f64)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.pause_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.pause_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -177,19 +169,14 @@ impl Gate {
     fn withhold(&self) -> bool {
         let most = self.size - self.size.div_ceil(4);
         let more = |withheld| (withheld < most).then_some(withheld + 1);
-        self.withheld
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .is_ok()
+        self.withheld.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     fn success(&self) {
         let count = self.successes.fetch_add(1, Ordering::Relaxed) + 1;
         let fewer = |withheld: usize| withheld.checked_sub(1);
         if count.is_multiple_of(SUCCESSES_PER_SLOT)
-            && self
-                .withheld
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer)
-                .is_ok()
+            && self.withheld.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
         {
             self.slots.add_permits(1);
         }
@@ -275,10 +262,7 @@ mod tests {
     #[test]
     fn throttled_requests_narrow_the_gate_and_successes_widen_it() {
         let gate = Gate::new(16);
-        let throttled = Attempts {
-            throttled: true,
-            ..Attempts::default()
-        };
+        let throttled = Attempts { throttled: true, ..Attempts::default() };
         for _ in 0..40 {
             run(gate.enter()).done(&throttled);
         }
@@ -296,10 +280,7 @@ mod tests {
     #[test]
     fn a_gate_for_one_stays_open_under_throttling() {
         let gate = Gate::new(1);
-        let throttled = Attempts {
-            throttled: true,
-            ..Attempts::default()
-        };
+        let throttled = Attempts { throttled: true, ..Attempts::default() };
         run(gate.enter()).done(&throttled);
         assert_eq!(gate.slots.available_permits(), 1);
     }

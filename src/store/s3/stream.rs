@@ -35,13 +35,7 @@ impl StreamReader {
         bytes: u64,
         url: String,
     ) -> StreamReader {
-        StreamReader {
-            inbox,
-            window,
-            current: None,
-            left: bytes,
-            url,
-        }
+        StreamReader { inbox, window, current: None, left: bytes, url }
     }
 }
 
@@ -68,9 +62,7 @@ impl Read for StreamReader {
                 Some(Err(error)) => return Err(io::Error::other(error)),
                 None if self.left == 0 => return Ok(0),
                 None => {
-                    return Err(io::Error::other(StoreError::Stopped {
-                        url: self.url.clone(),
-                    }));
+                    return Err(io::Error::other(StoreError::Stopped { url: self.url.clone() }));
                 }
             }
         }
@@ -88,18 +80,10 @@ impl Drop for StreamReader {
 mod tests {
     use super::*;
 
-    fn reader(
-        bytes: u64,
-    ) -> (
-        mpsc::UnboundedSender<Result<Chunk, StoreError>>,
-        StreamReader,
-    ) {
+    fn reader(bytes: u64) -> (mpsc::UnboundedSender<Result<Chunk, StoreError>>, StreamReader) {
         let (chunks, inbox) = mpsc::unbounded_channel();
         let window = Arc::new(Semaphore::new(0));
-        (
-            chunks,
-            StreamReader::new(inbox, window, bytes, "s3://b/k".into()),
-        )
+        (chunks, StreamReader::new(inbox, window, bytes, "s3://b/k".into()))
     }
 
     #[test]
@@ -114,10 +98,7 @@ mod tests {
         assert_eq!((&first, reader.window.available_permits()), (b"abc", 2));
         let mut rest = Vec::new();
         reader.read_to_end(&mut rest).unwrap();
-        assert_eq!(
-            (&rest[..], reader.window.available_permits()),
-            (&b"de"[..], 5)
-        );
+        assert_eq!((&rest[..], reader.window.available_permits()), (&b"de"[..], 5));
     }
 
     #[test]

@@ -1,0 +1,125 @@
+//! What reading gives: fates of records, counts, quarantine, frames, chunk by chunk.
+
+use super::Reason;
+use super::frame::Frame;
+use crate::schema::Path;
+
+/// How many sources of event times are told apart.
+pub const SOURCES: usize = 96;
+
+/// What becomes of a good record. `source` (below [`SOURCES`]) says where its time came from and is
+/// counted for rows of the day.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    Keep { ts_utc: i64, source: u8, clamped: bool },
+    Before,
+    After,
+    Reject(Reason),
+}
+
+/// Bytes that are not in any record's place: where, how many, why, and the first of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Quarantined {
+    /// Byte offset in the decoded object.
+    pub offset: u64,
+    pub len: u64,
+    pub reason: Reason,
+    /// The bytes, at most [`Quarantined::KEPT_BYTES`] of them.
+    pub bytes: Vec<u8>,
+}
+
+impl Quarantined {
+    pub const KEPT_BYTES: usize = 64 << 10;
+}
+
+/// The counts of a chunk. `bytes` = `record_bytes` + `separator_bytes` + `quarantined_bytes`
+/// over an object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tally {
+    pub kept: u64,
+    pub before: u64,
+    pub after: u64,
+    pub record_bytes: u64,
+    pub separator_bytes: u64,
+    pub quarantined_bytes: u64,
+    /// Kept records by the source of their time.
+    pub sources: [u64; SOURCES],
+    pub clamped: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Tally {
+            kept: 0,
+            before: 0,
+            after: 0,
+            record_bytes: 0,
+            separator_bytes: 0,
+            quarantined_bytes: 0,
+            sources: [0; SOURCES],
+            clamped: 0,
+        }
+    }
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Tally) {
+        self.kept += other.kept;
+        self.before += other.before;
+        self.after += other.after;
+        self.record_bytes += other.record_bytes;
+        self.separator_bytes += other.separator_bytes;
+        self.quarantined_bytes += other.quarantined_bytes;
+        self.clamped += other.clamped;
+        for (sum, count) in self.sources.iter_mut().zip(other.sources) {
+            *sum += count;
+        }
+    }
+}
+
+/// What one block gave.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub struct Chunk {
+    /// Bytes of the block that are done with; the others must stand at the front of the next.
+    pub consumed: usize,
+    pub frame: Frame,
+    pub tally: Tally,
+    pub quarantine: Vec<Quarantined>,
+    /// How often a member of the kept rows was overruled by a later one of the same key. Members
+    /// inside of JSON columns are never overruled: there the whole text stands.
+    pub duplicate_keys: Vec<(Path, u64)>,
+}
+
+/// A block while it is read.
+pub(super) struct Block<'a> {
+    pub bytes: &'a [u8],
+    pub last: bool,
+    /// Bytes up to here are known to be UTF-8.
+    pub valid_utf8: usize,
+    pub chunk: Chunk,
+    pub rows: usize,
+}
+
+impl<'a> Block<'a> {
+    /// The bytes up to where an item that begins at `at` would become too large, and whether
+    /// that cuts the block.
+    pub fn window(&self, at: usize, max_bytes: usize) -> (&'a [u8], bool) {
+        let limit = at.saturating_add(max_bytes);
+        if limit < self.bytes.len() { (&self.bytes[..limit], true) } else { (self.bytes, false) }
+    }
+
+    pub fn quarantine(&mut self, base: u64, start: usize, end: usize, reason: Reason) {
+        let kept = end.min(start + Quarantined::KEPT_BYTES);
+        self.quarantine_span(Quarantined {
+            offset: base + start as u64,
+            len: (end - start) as u64,
+            reason,
+            bytes: self.bytes[start..kept].to_vec(),
+        });
+    }
+
+    pub fn quarantine_span(&mut self, span: Quarantined) {
+        self.chunk.tally.quarantined_bytes += span.len;
+        self.chunk.quarantine.push(span);
+    }
+}
