@@ -5,7 +5,7 @@
 //! (on any thread), `sink` takes the results (one at a time, in order, on whichever thread has
 //! them). Which item a thread works on is for `work` to say, so that items can come from a queue.
 //! The sink may queue tasks, which any thread runs before it begins a new item; so what was read
-//! is written before more is read. Memory is bounded: at most [`ITEMS_AHEAD_PER_JOB`] items per
+//! is written before more is read. Memory is bounded: at most `ITEMS_AHEAD_PER_JOB` items per
 //! job are begun ahead of the sink, and an item with more than one result waits for its turn.
 //! The engine knows nothing of objects or columns, and nothing async comes here.
 

@@ -43,7 +43,7 @@ pub enum Error {
     #[error("{source}")]
     Failed { source: Box<dyn StdError + Send + Sync>, hint: Option<String> },
     /// Exit code 130.
-    #[error("interrupted; nothing is half-published, and the same command starts again")]
+    #[error("interrupted; nothing is half-published: run the same command again")]
     Interrupted,
     /// The reader of stdout went away (`rawcat cat … | head`): a quiet end, exit code 0.
     #[error("the reader of stdout went away")]

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-pub use number::{bytes_text, count_text};
+pub use number::{bytes_text, count_text, counted};
 pub use summary::{
     Counted, Files, Nearest, Objects, Quarantined, Records, Summary, Verdict, WindowShown, Written,
 };

@@ -22,6 +22,11 @@ impl Path {
         Path(Arc::from(""))
     }
 
+    /// The path that a JSON Pointer spells.
+    pub fn of_pointer(pointer: &str) -> Self {
+        Path(Arc::from(pointer))
+    }
+
     pub fn child(&self, key: &str) -> Self {
         let escaped = key.replace('~', "~0").replace('/', "~1");
         Path(Arc::from(format!("{}/{escaped}", self.0)))

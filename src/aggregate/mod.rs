@@ -149,7 +149,7 @@ pub enum AggregateError {
 fn hint(similar: &[String]) -> String {
     match similar {
         [] => String::new(),
-        names => format!(", did you mean {}?", quoted(names, " or ")),
+        names => format!(" (did you mean {}?)", quoted(names, " or ")),
     }
 }
 

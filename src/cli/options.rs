@@ -1,5 +1,8 @@
 //! The options, in groups that commands share. See the parent for what one field gives.
 
+// The docstrings are help texts: they show types and URLs as a user types them.
+#![allow(rustdoc::invalid_html_tags, rustdoc::bare_urls)]
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 

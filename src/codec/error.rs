@@ -22,7 +22,8 @@ pub struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Place { layer, encoding, member, offset } = self;
-        write!(f, "{encoding} member {member}, which begins at byte {offset} of layer {layer}")
+        write!(f, "{encoding} member {member} at byte {offset}")?;
+        if *layer > 1 { write!(f, " of layer {layer}") } else { Ok(()) }
     }
 }
 

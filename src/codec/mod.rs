@@ -67,6 +67,20 @@ impl fmt::Display for Encoding {
     }
 }
 
+/// The name of a format that is known and not read: what begins with `bytes` is neither JSON nor
+/// anything that is decoded here.
+pub fn unread_format(bytes: &[u8]) -> Option<&'static str> {
+    const FORMATS: [(&[u8], &str); 6] = [
+        (b"PK\x03\x04", "a ZIP archive"),
+        (b"\x82SNAPPY\0", "a Snappy stream of snappy-java"),
+        (b"\xff\x06\0\0sNaPpY", "a framed Snappy stream"),
+        (b"PAR1", "a Parquet file"),
+        (b"ORC", "an ORC file"),
+        (b"BZh", "a bzip2 file"),
+    ];
+    FORMATS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, name)| *name)
+}
+
 /// What bounds the decoding of one object. All in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {

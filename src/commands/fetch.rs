@@ -1,7 +1,6 @@
 //! `rawcat fetch`: each window's job, then what came of it.
 
 use std::io::Write;
-use std::path::Path;
 use std::time::Instant;
 
 use super::windows::{fetch_spec, job_error, open_out, open_store, shown, windows};
@@ -11,9 +10,10 @@ use crate::job::{self, JobSpec, Outcome};
 use crate::layout;
 use crate::progress::{
     Counted, Files, Mode, Nearest, Objects, Progress, Quarantined, Records, Summary, Verdict,
-    WindowShown, Written,
+    WindowShown, Written, count_text,
 };
-use crate::publish::{Manifest, Out, Published, State};
+use crate::publish::{Item, Manifest, Out, Published, State};
+use crate::schema::Path;
 
 /// Publishes every selected window. The exit code is the worst of them.
 pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
@@ -50,9 +50,13 @@ pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
     Ok(code)
 }
 
+/// A reader who went away (`| head`) does not end the work: the days are what was asked for.
 fn print(text: &[u8]) -> Result<(), Error> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text).and_then(|()| stdout.flush()).map_err(Error::stdout)
+    match stdout.write_all(text).and_then(|()| stdout.flush()).map_err(Error::stdout) {
+        Err(Error::BrokenPipe) => Ok(()),
+        other => other,
+    }
 }
 
 /// The outcome as a person reads it.
@@ -102,17 +106,24 @@ fn summary(spec: &JobSpec, outcome: &Outcome, out: &Published, started: Instant)
         },
         verdict: match manifest.verdict.state {
             State::Final => Verdict::Final,
-            State::Provisional => Verdict::Provisional(manifest.verdict.reasons.clone()),
+            State::Provisional => {
+                Verdict::Provisional(details.still_open.clone().into_iter().collect())
+            }
         },
         failed: failed_prefixes.chain(failed_objects).collect(),
         quarantine: quarantine.collect(),
-        time_sources: manifest.time.sources.iter().map(|(name, n)| counted(name, *n)).collect(),
+        time_sources: {
+            let sources = manifest.time.sources.iter().map(|(name, n)| counted(name, *n));
+            let mut sources: Vec<Counted> = sources.collect();
+            sources.sort_by_key(|source| std::cmp::Reverse(source.count));
+            sources
+        },
         empty_hours: details.empty_hours.iter().map(|hour| hour.start()).collect(),
         nearest: details.nearest.map(|(before, after)| nearest(manifest, before, after)),
-        notes: notes(manifest),
+        notes: notes(spec, manifest),
         files: match withheld {
             Some(why) => Files::Withheld(why.clone()),
-            None => Files::Published(written(manifest, out)),
+            None => Files::Published(written(spec, manifest, out)),
         },
         took: started.elapsed(),
     }
@@ -136,8 +147,22 @@ fn nearest(
     }
 }
 
-fn notes(manifest: &Manifest) -> Vec<String> {
+fn notes(spec: &JobSpec, manifest: &Manifest) -> Vec<String> {
     let mut notes = Vec::new();
+    for metric in manifest.metrics.iter().filter(|m| m.numbers == 0 && m.not_numbers > 0) {
+        let values = count_text(metric.not_numbers);
+        notes.push(format!("none of the {values} values of {} is a number", metric.name));
+    }
+    if spec.export.records && manifest.records.day > 0 {
+        let lost = spec.pins.keys().filter(|pin| {
+            let columns = &mut manifest.columns.iter();
+            !columns.any(|column| Path::of_pointer(&column.path).is_named(pin))
+        });
+        let lost: Vec<&str> = lost.map(String::as_str).collect();
+        if !lost.is_empty() {
+            notes.push(format!("no record has the typed columns {}", lost.join(", ")));
+        }
+    }
     if manifest.duplicate_keys > 0 {
         notes.push(format!(
             "{} keys came twice in one record; the last value counts",
@@ -151,8 +176,10 @@ fn notes(manifest: &Manifest) -> Vec<String> {
     notes
 }
 
-fn written(manifest: &Manifest, out: &Published) -> Vec<Written> {
-    let files = manifest.files.iter();
-    let written = |path: &str, bytes| Written { path: out.shown_path(Path::new(path)), bytes };
-    files.map(|file| written(&file.path, file.bytes)).collect()
+fn written(spec: &JobSpec, manifest: &Manifest, out: &Published) -> Vec<Written> {
+    let files = manifest.files.iter().map(|file| (file.path.clone(), file.bytes));
+    let own = spec.target().path(&Item::Manifest).display().to_string();
+    let own = (own, manifest.to_json().len() as u64);
+    let path = |(path, bytes)| Written { path: out.shown_path(&path), bytes };
+    files.chain([own]).map(path).collect()
 }

@@ -10,7 +10,7 @@ use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt, printable};
 use crate::job::{self, JobSpec, Plan};
 use crate::layout;
-use crate::progress::{Mode, Progress, bytes_text, count_text};
+use crate::progress::{Mode, Progress, bytes_text, count_text, counted};
 use crate::window::{Hour, HourRange};
 
 /// Prints the plan of every selected window.
@@ -46,6 +46,11 @@ pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Err
 
 fn utc(hour: Hour) -> String {
     hour.start().to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn hours_text(hours: &HourRange) -> String {
+    let text = |hour: Hour| hour.start().format("%Y-%m-%d %H").to_string();
+    format!("{} to {}", text(hours.first), text(hours.last))
 }
 
 fn hours_json(hours: &HourRange) -> Value {
@@ -98,38 +103,32 @@ fn to_text(spec: &JobSpec, source: &str, plan: &Plan) -> String {
     };
     row("window", format!("{} {}", window.describe(), window.tz.name()));
     row("source", source.to_string());
+    row("listing", format!("UTC hours {} ({} hours)", hours_text(&plan.hours), plan.hours.len()));
     row(
-        "listing",
-        format!(
-            "{} to {} ({} hours); more while the outermost hour holds records of the day, from {} \
-             to {} at most",
-            utc(plan.hours.first),
-            utc(plan.hours.last),
-            plan.hours.len(),
-            utc(plan.hours_at_most.first),
-            utc(plan.hours_at_most.last)
-        ),
+        "at most",
+        format!("{}, while the outermost hour holds records", hours_text(&plan.hours_at_most)),
     );
     for prefix in &plan.prefixes {
         let content = match (&prefix.failure, prefix.objects) {
             (Some(failure), _) => failure.reason.clone(),
             (None, 0) => "no objects".to_string(),
             (None, objects) => {
-                format!("{:>7} objects  {:>9}", count_text(objects), bytes_text(prefix.bytes))
+                let objects = counted(&count_text(objects), "object");
+                format!("{objects:>15}  {:>9}", bytes_text(prefix.bytes))
             }
         };
         row("", format!("{}  {content}", prefix.prefix));
     }
     for (reason, excluded) in &plan.excluded {
-        row("left out", format!("{} objects: {reason}", count_text(excluded.objects)));
+        row("left out", format!("{}: {reason}", counted(&count_text(excluded.objects), "object")));
     }
     row(
         "to read",
         format!(
-            "{} objects, {}, {} requests in all",
-            count_text(plan.objects.len() as u64),
+            "{}, {}, {} in all",
+            counted(&count_text(plan.objects.len() as u64), "object"),
             bytes_text(plan.bytes),
-            count_text(plan.requests)
+            counted(&count_text(plan.requests), "request")
         ),
     );
     if let Some((before, after)) = plan.nearest {

@@ -8,7 +8,7 @@ use super::windows::{job_error, open_store, read_spec, shown, windows};
 use crate::config::SchemaConfig;
 use crate::error::{Error, ExitCode, Interrupt, printable};
 use crate::job::{DayColumn, DaySchema, schema_of};
-use crate::progress::{Mode, Progress, count_text};
+use crate::progress::{Mode, Progress, count_text, counted};
 use crate::schema::{ColumnType, Pins, pins_to_json};
 
 /// Prints the columns of every selected window; with `--pin`, writes their types.
@@ -124,6 +124,6 @@ fn to_text(found: &DaySchema) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    text.push_str(&format!("{} rows\n", count_text(found.rows)));
+    text.push_str(&format!("{}\n", counted(&count_text(found.rows), "row")));
     text
 }

@@ -148,6 +148,12 @@ pub fn job_error(error: JobError) -> Error {
         JobError::Aggregate(
             error @ (AggregateError::UnknownColumn { .. } | AggregateError::Step { .. }),
         ) => Error::Usage { message: error.to_string(), hint: None },
+        JobError::Publish(error @ PublishError::OtherZone { .. }) => {
+            Error::Usage { message: error.to_string(), hint: None }
+        }
+        error @ JobError::NoTimeField { .. } => {
+            Error::Usage { message: error.to_string(), hint: None }
+        }
         other => Error::failed(other),
     }
 }

@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use super::layers::Settings;
 use crate::cli::DayArgs;
 use crate::error::Error;
-use crate::window::parse_day;
+use crate::window::{WindowError, parse_day};
 
 /// The days or the window that a command is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -138,12 +138,19 @@ impl Chosen<'_> {
         now: DateTime<Utc>,
     ) -> Result<NaiveDate, Error> {
         parse_day(text.trim(), now, tz).map_err(|error| {
+            // The hint says the rest.
+            let message = match &error {
+                WindowError::NotADate { text } => {
+                    format!("\"{}\" is not a date", text.escape_debug())
+                }
+                error => error.to_string(),
+            };
             let hint = match meant(text) {
                 Some(date) => format!("dates are written year-month-day; did you mean {date}?"),
                 None if has_the_form_of_a_date(text) => "the calendar has no such date".to_string(),
                 None => "write a date as 2022-04-18, or today, or yesterday".to_string(),
             };
-            self.settings.refuse(option, &error.to_string(), hint)
+            self.settings.refuse(option, &message, hint)
         })
     }
 }

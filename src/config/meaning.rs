@@ -66,7 +66,7 @@ impl<'a> Meaning<'a> {
                 selection(self.settings, &args.day, self.around.now).map_err(|error| {
                     match (&args.day.day, &args.day.from, &args.day.to) {
                         (None, None, None) => Error::usage(
-                            "what shall be printed? Neither a day nor an object is given",
+                            "neither a day nor an object is given",
                             "give --day 2022-04-18, or a key, a prefix, a path or an s3:// URL",
                         ),
                         _ => error,
@@ -127,6 +127,10 @@ impl<'a> Meaning<'a> {
                 "--raw prints whole records, and --columns chooses fields: only one can be meant",
                 "leave out one of the two",
             ));
+        }
+        if !args.columns.is_empty() && !args.csv && *self.settings.origin("columns") == Origin::Flag
+        {
+            return Err(Error::usage("--columns chooses the columns of CSV", "add --csv"));
         }
         if args.excel_safe && !args.csv && *self.settings.origin("excel_safe") == Origin::Flag {
             return Err(Error::usage("--excel-safe is about CSV", "add --csv"));

@@ -78,7 +78,7 @@ pub fn parse_duration(text: &str) -> Result<TimeDelta, ValueError> {
 pub fn parse_step(text: &str) -> Result<TimeDelta, ValueError> {
     let step = parse_duration(text)?;
     if step.is_zero() {
-        return Err(ValueError::new("it must be longer than nothing", "1s is the shortest"));
+        return Err(ValueError::new("it must be at least 1s", "write it as 1h, 5m or 90s"));
     }
     Ok(step)
 }

@@ -10,6 +10,7 @@ use super::gather::Gathered;
 use super::read::{SOURCE_HOUR, SOURCE_NAME};
 use super::survey::Survey;
 use crate::aggregate::{MetricNote, Metrics};
+use crate::progress::count_text;
 use crate::publish::{
     BytesNote, ColumnNote, ExcludedObjects, FailedObject, ListingNote, MANIFEST_VERSION, Manifest,
     MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount, RecordsNote, State,
@@ -232,21 +233,28 @@ fn verdict(spec: &JobSpec, survey: &Survey, gathered: &Gathered) -> Verdict {
     let count = |reasons: &mut Vec<String>, n: usize, one: &str, many: &str| match n {
         0 => {}
         1 => reasons.push(format!("1 {one}")),
-        n => reasons.push(format!("{n} {many}")),
+        n => reasons.push(format!("{} {many}", count_text(n as u64))),
     };
     count(&mut reasons, prefixes, "hour could not be listed", "hours could not be listed");
     count(&mut reasons, failed, "object could not be read", "objects could not be read");
     count(&mut reasons, gathered.lost.len(), "place is quarantined", "places are quarantined");
     let complete = reasons.is_empty();
-    let since_end = spec.now_utc - spec.window.end_utc;
-    if since_end < chrono::TimeDelta::zero() {
-        reasons.push("the day has not ended yet".to_string());
-    } else if since_end < spec.settle {
-        let settle = describe_length(spec.settle);
-        reasons.push(format!("less than {settle} have passed since the day ended"));
-    }
+    reasons.extend(still_open(spec));
     let state = if reasons.is_empty() { State::Final } else { State::Provisional };
     Verdict { state, complete, reasons }
+}
+
+/// Why records of the window may still come: it is too soon since its end.
+pub(super) fn still_open(spec: &JobSpec) -> Option<String> {
+    let since_end = spec.now_utc - spec.window.end_utc;
+    if since_end < chrono::TimeDelta::zero() {
+        Some("the day has not ended yet".to_string())
+    } else if since_end < spec.settle {
+        let settle = describe_length(spec.settle);
+        Some(format!("less than {settle} have passed since the day ended"))
+    } else {
+        None
+    }
 }
 
 /// Listed hours of the window without any object, for the chart and the summary.

@@ -26,6 +26,7 @@ use chrono::SecondsFormat;
 
 use crate::aggregate::{AggregateError, MetricNote, Tables};
 use crate::chart::{self, ChartError, ChartSpec};
+use crate::json::Reason;
 use crate::layout;
 use crate::progress::{Phase, Progress};
 use crate::publish::{
@@ -58,6 +59,16 @@ pub enum JobError {
     Chart(#[from] ChartError),
     #[error("{key} is not what it was when it was first read in this run; run again")]
     NotTheSame { key: String },
+    #[error(
+        "{source_name} holds no folders of years (2022/…): give the place that holds them, as \
+         s3://bucket/rawdata/"
+    )]
+    NoYears { source_name: String },
+    #[error(
+        "no record has the time field {field:?}: nothing is published; check --time-field against \
+         a record, as `rawcat cat` prints it"
+    )]
+    NoTimeField { field: String },
     #[error("interrupted")]
     Interrupted,
     /// Not for users: rows that were handed on must be taken back.
@@ -81,6 +92,8 @@ pub struct Details {
     /// (reason, places as `key:offset`), the first few of each reason.
     pub places: Vec<(String, Vec<String>)>,
     pub empty_hours: Vec<Hour>,
+    /// Why the day can still change although nothing was skipped.
+    pub still_open: Option<String>,
     /// Hours before and behind the window that hold objects, where the window has none.
     pub nearest: Option<(Option<Hour>, Option<Hour>)>,
 }
@@ -118,6 +131,15 @@ pub fn fetch(
     let mut manifest =
         account::manifest(spec, source, &survey, &made.gathered, &columns, &made.nulls, metrics);
     let details = details(spec, store, &survey, &made.gathered)?;
+    if let Some(field) = &spec.rule.field
+        && manifest.records.parsed == 0
+        && manifest.quarantine.iter().any(|note| note.reason == Reason::TimeMissing.text())
+    {
+        return Err(JobError::NoTimeField { field: field.clone() });
+    }
+    if let Some((None, None)) = details.nearest {
+        return Err(JobError::NoYears { source_name: source.to_string() });
+    }
     if let Some(why) = withheld(spec, out, &target, &manifest)? {
         return Ok(Outcome { manifest, details, withheld: Some(why) });
     }
@@ -282,7 +304,12 @@ fn details(
         survey.listed.objects.is_empty() && survey.listed.failed_prefixes().next().is_none();
     // Advice only: a source that lets its folders be listed in part is no failure.
     let nearest = nothing.then(|| nearest_hours(store, survey.hours.first).ok()).flatten();
-    Ok(Details { places, empty_hours: account::empty_hours(spec, survey), nearest })
+    Ok(Details {
+        places,
+        empty_hours: account::empty_hours(spec, survey),
+        still_open: account::still_open(spec),
+        nearest,
+    })
 }
 
 /// What `fetch` would do: its first listing, before anything is downloaded.

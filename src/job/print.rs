@@ -46,7 +46,10 @@ pub enum PrintError {
     Out(#[from] io::Error),
     #[error("no column is named {name:?}; the columns are {available}")]
     NoColumn { name: String, available: String },
-    #[error("nothing lies at {place}: no object has this key, and none begins with it")]
+    #[error(
+        "no object has the key {place:?}, and none begins with it; keys are relative to --source: \
+         put ./ before a path of this machine"
+    )]
     NoObject { place: String },
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::codec::{DecodeError, DecodeLimits, Decoder, Input, Step};
+use crate::codec::{DecodeError, DecodeLimits, Decoder, Input, Step, unread_format};
 use crate::json::{
     Fate, Frame, Options, Quarantined, Reader, Reason, Record, SOURCES, Tally, TimeText,
 };
@@ -68,6 +68,22 @@ pub struct ObjectOutcome {
     pub duplicate_keys: HashMap<Path, u64>,
 }
 
+impl ObjectOutcome {
+    /// Counts the bytes of an object in a format that is not read, and keeps the first of them.
+    fn pass_over(&mut self, buffer: &mut Vec<u8>) {
+        if self.lost.is_empty() {
+            self.lost.push(Lost {
+                offset: 0,
+                len: 0,
+                reason: String::new(),
+                bytes: buffer[..buffer.len().min(Quarantined::KEPT_BYTES)].to_vec(),
+            });
+        }
+        self.lost[0].len += buffer.len() as u64;
+        buffer.clear();
+    }
+}
+
 /// Why an object was not read to its end.
 #[derive(Debug)]
 pub enum ReadFailure<E> {
@@ -127,6 +143,7 @@ impl ObjectReader {
         };
         let mut given = false;
         let mut loss = None;
+        let mut unread = None;
         self.reader.begin_object();
         self.buffer.clear();
         loop {
@@ -147,6 +164,17 @@ impl ObjectReader {
                     true
                 }
             };
+            if outcome.decoded_bytes == 0 && unread.is_none() {
+                unread = unread_format(&self.buffer);
+            }
+            outcome.decoded_bytes = decoder.decoded_bytes();
+            if unread.is_some() {
+                outcome.pass_over(&mut self.buffer);
+                if last {
+                    break;
+                }
+                continue;
+            }
             let chunk = self.reader.read(&self.buffer, last, &mut fate);
             if chunk.consumed == self.buffer.len() {
                 self.buffer.clear();
@@ -167,6 +195,10 @@ impl ObjectReader {
             }
         }
         outcome.decoded_bytes = decoder.decoded_bytes();
+        if let (Some(format), Some(whole)) = (unread, outcome.lost.first_mut()) {
+            whole.reason = format!("{format}, which this version does not read");
+            outcome.tally.quarantined_bytes = whole.len;
+        }
         if let Some(Finding::StopAfter { loss: known, .. }) = finding {
             loss = Some(known.clone());
         }

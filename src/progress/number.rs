@@ -29,6 +29,11 @@ pub fn bytes_text(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// `1 object`, `2 objects`.
+pub fn counted(count: &str, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == "1" { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::number::{bytes_text, count_text};
+use super::number::{bytes_text, count_text, counted};
 use crate::config::value::duration_text;
 use crate::error::printable;
 
@@ -170,7 +170,8 @@ impl Summary {
 
     fn records_line(&self) -> String {
         let records = &self.records;
-        let mut line = format!("{} of the day", count_text(records.day));
+        let what = if self.window.date.is_some() { "day" } else { "window" };
+        let mut line = format!("{} of the {what}", count_text(records.day));
         let left_out = [
             (records.before, "before it"),
             (records.after, "after it"),
@@ -284,7 +285,11 @@ impl WindowShown {
     fn name(&self) -> String {
         match self.date {
             Some(date) => format!("{date} in {}", self.tz),
-            None => format!("a window in {}", self.tz),
+            None => {
+                let local = |at: DateTime<Utc>| at.with_timezone(&self.tz).format("%Y-%m-%d %H:%M");
+                let (from, to) = (local(self.start_utc), local(self.end_utc));
+                format!("{from} to {to} in {}", self.tz)
+            }
         }
     }
 
@@ -347,10 +352,6 @@ fn runs_of_hours(hours: &[DateTime<Utc>]) -> String {
 }
 
 /// `1 record`, `2 records`.
-fn counted(count: &str, thing: &str) -> String {
-    format!("{count} {thing}{}", if count == "1" { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::TimeZone;

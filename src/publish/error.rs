@@ -11,7 +11,7 @@ pub enum PublishError {
     #[error("column {column} needs its objects read again, as {wanted}")]
     NeedsReparse { column: String, wanted: crate::schema::ColumnType },
 
-    #[error("cannot {action} {}: {source}{}", path.display(), room_left(*free_bytes))]
+    #[error("can't {action} {}: {source}{}", path.display(), room_left(*free_bytes))]
     File {
         action: &'static str,
         path: PathBuf,
@@ -20,10 +20,10 @@ pub enum PublishError {
         free_bytes: Option<u64>,
     },
 
-    #[error("cannot write the table {}: {message}", path.display())]
+    #[error("can't write the table {}: {message}", path.display())]
     WriteTable { path: PathBuf, message: String },
 
-    #[error("cannot read the table {}: {message}", path.display())]
+    #[error("can't read the table {}: {message}", path.display())]
     ReadTable { path: PathBuf, message: String },
 
     #[error(
@@ -75,7 +75,7 @@ pub enum PublishError {
     )]
     OtherZone { out: String, found: String, asked: String },
 
-    #[error("cannot understand the manifest {}: {problem}", path.display())]
+    #[error("can't understand the manifest {}: {problem}", path.display())]
     Manifest { path: PathBuf, problem: String },
 
     #[error(
@@ -126,7 +126,7 @@ mod tests {
         let path = Path::new("/no such folder/records.parquet");
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let text = PublishError::file("write", path)(full).to_string();
-        assert!(text.starts_with("cannot write /no such folder/records.parquet: "), "{text}");
+        assert!(text.starts_with("can't write /no such folder/records.parquet: "), "{text}");
         assert!(text.contains(" MB are free there: make room"), "{text}");
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         let text = PublishError::file("create", path)(denied).to_string();

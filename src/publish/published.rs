@@ -82,7 +82,8 @@ impl Published {
     }
 
     /// The place of a path relative to `--out`, as a person knows it.
-    pub fn shown_path(&self, path: &Path) -> String {
+    pub fn shown_path(&self, path: impl AsRef<Path>) -> String {
+        let path = path.as_ref();
         match self {
             Published::Folder(root) => root.join(path).display().to_string(),
             Published::Bucket(bucket) => bucket.url().of_key(&path.to_string_lossy()),
