@@ -7,6 +7,7 @@ mod days;
 mod json;
 mod late;
 mod losses;
+mod out_s3;
 mod place;
 mod publish;
 mod readme;
