@@ -225,7 +225,7 @@ mod tests {
         let error = check(&spec(&["tpye"], Metrics::Auto), &columns).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "--by \"tpye\": the day has no such column, did you mean \"type\"?; \
+            "--by \"tpye\": the day has no such column (did you mean \"type\"?); \
              its columns are \"type\", \"device_os\""
         );
         let error = check(&spec(&["type"], named(&["x\u{1b}"])), &columns).unwrap_err();

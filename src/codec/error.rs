@@ -60,7 +60,7 @@ pub enum DecodeError {
     Truncated { place: Place },
     /// A member that is damaged. Only the first `good_bytes` bytes of the decoded content are
     /// verified: when more were given, decode again with `stop_after: Some(good_bytes)`.
-    #[error("{place}, is damaged: {cause}; get a sound copy of the object")]
+    #[error("{place} is damaged: {cause}; get a sound copy of the object")]
     Contradicted { place: Place, cause: Contradiction, good_bytes: u64 },
     /// Something that is no member follows the last one. Whole content was given.
     #[error(
@@ -85,7 +85,7 @@ pub enum DecodeError {
         "the content is {encoding} below {LAYERS_MAX} layers of compression, and no more are opened"
     )]
     TooDeep { encoding: Encoding },
-    #[error("{place}, needs {what}")]
+    #[error("{place} needs {what}")]
     Unsupported { place: Place, what: Unsupported },
     /// The stream that gives the object's bytes failed. Members that were not complete are dropped.
     #[error("reading the object failed after byte {offset}")]

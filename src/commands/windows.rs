@@ -8,7 +8,7 @@ use crate::config::{FetchConfig, InputConfig, S3Config, Selection, Span};
 use crate::error::Error;
 use crate::job::{Export, JobError, JobSpec};
 use crate::publish::{PublishError, Published};
-use crate::schema::{Pins, pins_from_json};
+use crate::schema::{Path as SchemaPath, Pins, pins_from_json};
 use crate::store::{FetchLimits, SourceUrl, Store, StoreOptions};
 use crate::time::TimeRule;
 use crate::window::{Window, WindowError};
@@ -95,8 +95,26 @@ fn pins(input: &InputConfig) -> Result<Pins, Error> {
             Error::usage(message, "write the file anew with `rawcat schema --day … --pin`")
         })?;
     }
-    pins.extend(input.types.clone());
+    for (name, kind) in &input.types {
+        pins.retain(|pinned, _| !is_same_column(pinned, name));
+        pins.insert(name.clone(), *kind);
+    }
     Ok(pins)
+}
+
+/// True where two names mean one column: `/device/os`, `device.os`, `device_os`.
+fn is_same_column(one: &str, other: &str) -> bool {
+    let path = |pointer: &str| {
+        let keys = pointer.split('/').skip(1);
+        keys.fold(SchemaPath::root(), |path, key| {
+            path.child(&key.replace("~1", "/").replace("~0", "~"))
+        })
+    };
+    match (one.starts_with('/'), other.starts_with('/')) {
+        (true, _) => path(one).is_named(other),
+        (_, true) => path(other).is_named(one),
+        _ => one.replace('.', "_") == other.replace('.', "_"),
+    }
 }
 
 /// Opens the source.

@@ -121,26 +121,26 @@ pub(super) fn gather(run: &Run<'_>, interrupted: &AtomicBool) -> Result<Gathered
         })
         .collect();
     let sink = Mutex::new((Gathered::default(), RowGroups::new(run.spec.pins.clone())));
-    let finished = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        // Threads that wait for the network do not look at the flag themselves.
-        scope.spawn(|| watch(interrupted, &finished, &fetch));
-        let outcome = engine.run(
-            &mut workers,
-            &|worker, emitter| work(run, &fetch, worker, emitter),
-            &|engine, object, piece| {
-                let (gathered, rows) = &mut *sink.lock().expect("the sink does not panic");
-                take(run, engine, gathered, rows, object, piece);
-                Ok(())
-            },
-        );
-        finished.store(true, Ordering::Relaxed);
-        fetch.cancel();
-        outcome
-    })?;
+    let outcome = ended_by(
+        interrupted,
+        || fetch.cancel(),
+        || {
+            engine.run(
+                &mut workers,
+                &|worker, emitter| work(run, &fetch, worker, emitter),
+                &|engine, object, piece| {
+                    let (gathered, rows) = &mut *sink.lock().expect("the sink does not panic");
+                    take(run, engine, gathered, rows, object, piece);
+                    Ok(())
+                },
+            )
+        },
+    );
+    fetch.cancel();
     if interrupted.load(Ordering::Relaxed) {
         return Err(JobError::Interrupted);
     }
+    outcome?;
     let (mut gathered, _) = sink.into_inner().expect("the sink does not panic");
     gathered.replaced = run.replaced();
     for partial in workers.into_iter().filter_map(|worker| worker.partial) {
@@ -152,14 +152,39 @@ pub(super) fn gather(run: &Run<'_>, interrupted: &AtomicBool) -> Result<Gathered
     Ok(gathered)
 }
 
-fn watch(interrupted: &AtomicBool, finished: &AtomicBool, fetch: &Fetch) {
+/// Does work that may wait for the network. Once the flag is up, `wake` is called, which ends
+/// such waits: those who wait do not look at the flag themselves.
+pub(super) fn ended_by<T>(
+    interrupted: &AtomicBool,
+    wake: impl FnOnce() + Send,
+    work: impl FnOnce() -> T,
+) -> T {
     const LOOK_EVERY: Duration = Duration::from_millis(50);
-    while !finished.load(Ordering::Relaxed) {
-        if interrupted.load(Ordering::Relaxed) {
-            fetch.cancel();
-            return;
-        }
-        std::thread::park_timeout(LOOK_EVERY);
+    let finished = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            while !finished.load(Ordering::Relaxed) {
+                if interrupted.load(Ordering::Relaxed) {
+                    return wake();
+                }
+                std::thread::park_timeout(LOOK_EVERY);
+            }
+        });
+        let _finish = Finish { finished: &finished, watcher: watcher.thread() };
+        work()
+    })
+}
+
+/// Ends the watcher at once when the work does, be it by a panic.
+struct Finish<'a> {
+    finished: &'a AtomicBool,
+    watcher: &'a std::thread::Thread,
+}
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.finished.store(true, Ordering::Relaxed);
+        self.watcher.unpark();
     }
 }
 

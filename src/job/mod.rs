@@ -19,7 +19,7 @@ mod spec;
 mod survey;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use chrono::SecondsFormat;
@@ -42,7 +42,7 @@ pub use read::Finding;
 pub use schema::{DayColumn, DaySchema, schema_of};
 pub use spec::{Export, JobSpec};
 
-use gather::{Gathered, Piece, Run, gather};
+use gather::{Gathered, Piece, Run, ended_by, gather};
 use listing::{Listed, nearest_hours};
 use survey::{Survey, survey};
 
@@ -104,6 +104,22 @@ pub struct Details {
 /// Nothing is published then, and what was published before is as it was; but for a bucket, whose
 /// day may then be unpublished ([`PublishError::HalfPut`]).
 pub fn fetch(
+    spec: &JobSpec,
+    source: &str,
+    store: &Store,
+    out: &Out<'_>,
+    progress: &Progress,
+    interrupted: &AtomicBool,
+) -> Result<Outcome, JobError> {
+    let work = || publish_window(spec, source, store, out, progress, interrupted);
+    match ended_by(interrupted, || store.stop(), work) {
+        // Whatever failed, failed because it was stopped.
+        Err(_) if interrupted.load(Ordering::Relaxed) => Err(JobError::Interrupted),
+        outcome => outcome,
+    }
+}
+
+fn publish_window(
     spec: &JobSpec,
     source: &str,
     store: &Store,

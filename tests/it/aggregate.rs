@@ -657,7 +657,7 @@ fn errors_say_what_to_do() {
     let unknown = spec(1, &[], named(&["usr"]));
     assert_eq!(
         message(&unknown),
-        "--metric \"usr\": the day has no such column, did you mean \"user\"?; \
+        "--metric \"usr\": the day has no such column (did you mean \"user\"?); \
          its columns are \"user\""
     );
     let still = AggregateSpec { every_us: 0, ..spec(1, &[], Metrics::Auto) };

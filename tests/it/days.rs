@@ -224,8 +224,9 @@ fn a_source_without_any_object_is_doubted() {
     let place = Place::new();
     let server = place.serve();
     let line = "fetch --day 2022-04-25 --tz Asia/Seoul";
-    place.run(line).ends_and_says(0, &["is this the right --source?"]);
-    place.s3_run(&server, line).ends_and_says(0, &["is this the right --source?"]);
+    let words = ["holds no folders of years", "give the place that holds them"];
+    place.run(line).ends_and_says(1, &words);
+    place.s3_run(&server, line).ends_and_says(1, &words);
 }
 
 #[test]

@@ -2,16 +2,20 @@
 
 mod aggregate;
 mod architecture;
+mod cat;
 mod cli;
 mod days;
 mod json;
 mod late;
 mod losses;
+mod options;
 mod out_s3;
 mod place;
+mod plan;
 mod publish;
 mod readme;
 mod s3server;
 mod sample;
+mod stop;
 mod store;
 mod widen;
