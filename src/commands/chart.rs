@@ -182,7 +182,7 @@ fn replace(
         let path = stage.path(&item).map_err(failed)?;
         std::fs::write(&path, bytes).map_err(PublishError::file("write", &path)).map_err(failed)?;
         stage.add(&item, None);
-        paths.push(published.shown_path(&day.target.path(&item)));
+        paths.push(published.shown_path(day.target.path(&item)));
     }
     let mut manifest = day.manifest.clone();
     stage.amend(&mut manifest).map_err(failed)?;

@@ -23,11 +23,11 @@ mod published;
 mod records;
 mod tables;
 
+pub use bucket::{Bucket, OutBucket};
 pub use chunk::EncodedChunk;
 pub use encode::{
     EncodeOptions, ROWS_PER_ROW_GROUP, RecordColumn, RowGroup, Slice, encode_column, null_chunk,
 };
-pub use bucket::{Bucket, OutBucket};
 pub use error::PublishError;
 pub use gather::can_cast;
 pub use manifest::{

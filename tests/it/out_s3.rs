@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -472,9 +472,9 @@ fn charts_are_drawn_from_a_bucket_as_from_a_folder() {
     lake.assert_clean();
 }
 
-#[test]
-fn an_interrupt_in_the_middle_of_an_upload_ends_in_time_and_leaves_no_lock() {
-    let lake = Lake::new();
+/// Starts a run whose records take a minute to put, and waits until they are being put.
+fn start_and_wait_for_the_records(lake: &Lake) -> Child {
+    lake.server.clear_log();
     lake.server.fault(On::Put(RECORDS.to_string()), 100, Fault::Delay(Duration::from_secs(60)));
     let mut child = start(lake.command(FETCH));
     let begin = Instant::now();
@@ -483,12 +483,38 @@ fn an_interrupt_in_the_middle_of_an_upload_ends_in_time_and_leaves_no_lock() {
         assert!(begin.elapsed() < Duration::from_secs(60), "the records are never put");
         std::thread::sleep(Duration::from_millis(10));
     }
+    child
+}
+
+#[test]
+fn an_interrupt_in_the_middle_of_an_upload_ends_in_time_and_leaves_no_lock() {
+    let lake = Lake::new();
+    let child = start_and_wait_for_the_records(&lake);
     let interrupted = Instant::now();
     let pid = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     ran(child.wait_with_output().unwrap()).ends_and_says(130, &["interrupted"]);
     assert!(interrupted.elapsed() < Duration::from_secs(2), "{:?}", interrupted.elapsed());
     assert!(!lake.path(MANIFEST).exists());
+    lake.assert_clean();
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_its_lock_and_the_next_one_repairs_the_rest() {
+    let lake = Lake::new();
+    lake.run(&format!("{FETCH} --every 5m")).ends(0);
+    let mut child = start_and_wait_for_the_records(&lake);
+    let holder = format!("process {} on ", child.id());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    lake.server.clear_faults();
+    assert!(!lake.path(MANIFEST).exists());
+    lake.run(FETCH).ends_and_says(1, &[&holder, "less than a minute ago", "aws s3 rm"]);
+    lake.store(&lake.server.options()).delete(".rawcat/lock").unwrap();
+    lake.run(FETCH).ends(0);
+    lake.run_on_folder(FETCH).ends(0);
+    lake.assert_as_in_the_folder();
+    // What the killed run had staged on this machine is gone too.
     lake.assert_clean();
 }
 

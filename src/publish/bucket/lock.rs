@@ -56,15 +56,15 @@ impl Lock {
                 PutNew::Exists => {}
                 PutNew::Unsupported { reply } => return Err(unsupported(bucket, reply)),
             }
-            let Some((content, made_utc)) = read(bucket)? else { continue };
+            let Some(found) = read(bucket)? else { continue };
             // The answer to the put was lost, and it was made again.
-            if content == lock.content {
+            if found.content == lock.content {
                 return Ok(lock);
             }
             return Err(PublishError::LockedBucket {
                 out: bucket.url().to_string(),
-                holder: holder(&content),
-                age: made_utc.map(|made| age(now_utc - made)).unwrap_or_default(),
+                holder: holder(&found.content),
+                age: found.made_utc.map(|made| age(now_utc - made)).unwrap_or_default(),
                 remove: bucket.removal_of(&key()),
             });
         }
@@ -95,10 +95,10 @@ impl Lock {
     /// Whether the lock is still this run's: a person may have removed it.
     pub fn check(&self, bucket: &Bucket) -> Result<(), PublishError> {
         match read(bucket)? {
-            Some((content, _)) if content == self.content => Ok(()),
+            Some(found) if found.content == self.content => Ok(()),
             found => Err(PublishError::LostLock {
                 out: bucket.url().to_string(),
-                holder: found.map_or("nobody".to_string(), |(content, _)| holder(&content)),
+                holder: found.map_or("nobody".to_string(), |found| holder(&found.content)),
             }),
         }
     }
@@ -115,11 +115,17 @@ fn unsupported(bucket: &Bucket, reply: String) -> PublishError {
     PublishError::NoConditionalPut { out: bucket.url().to_string(), reply }
 }
 
-/// The lock's text, and when it was made by the server's clock.
-fn read(bucket: &Bucket) -> Result<Option<(String, Option<DateTime<Utc>>)>, PublishError> {
+/// A lock as it lies in the bucket.
+struct Found {
+    content: String,
+    /// By the server's clock.
+    made_utc: Option<DateTime<Utc>>,
+}
+
+fn read(bucket: &Bucket) -> Result<Option<Found>, PublishError> {
     let Some(object) = bucket.find(&key())? else { return Ok(None) };
     let content = bucket.read_small(&object)?;
-    Ok(content.map(|content| (content, object.last_modified_utc)))
+    Ok(content.map(|content| Found { content, made_utc: object.last_modified_utc }))
 }
 
 /// Who holds it, for a message.
