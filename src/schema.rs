@@ -48,9 +48,18 @@ impl Path {
 
     /// True where a user who typed `name` means this path: `device_os`, `device.os` or `/device/os`.
     pub fn is_named(&self, name: &str) -> bool {
-        name == &*self.0
-            || name == self.flat_name()
-            || name == self.keys().collect::<Vec<_>>().join(".")
+        if name == &*self.0 {
+            return true;
+        }
+        // The keys joined by one character are as long as the pointer without its first slash,
+        // less one for each escape of two characters. Every new path is compared with every name
+        // that is looked for: joining the keys each time would cost seconds where paths are deep.
+        let Some(escapes) = self.0.len().checked_sub(1 + name.len()) else {
+            return false;
+        };
+        2 * escapes <= self.0.len()
+            && escapes == self.0.bytes().filter(|byte| *byte == b'~').count()
+            && (name == self.flat_name() || name == self.keys().collect::<Vec<_>>().join("."))
     }
 
     /// True where this is a member, at any depth, of the object at `ancestor`.

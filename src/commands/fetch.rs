@@ -110,7 +110,10 @@ fn summary(spec: &JobSpec, outcome: &Outcome, out: &Published, started: Instant)
                 Verdict::Provisional(details.still_open.clone().into_iter().collect())
             }
         },
-        failed: failed_prefixes.chain(failed_objects).collect(),
+        failed: failed_prefixes
+            .chain(failed_objects)
+            .chain(details.listing_cut.map(|reason| counted(reason, 1)))
+            .collect(),
         quarantine: quarantine.collect(),
         time_sources: {
             let sources = manifest.time.sources.iter().map(|(name, n)| counted(name, *n));

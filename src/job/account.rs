@@ -219,7 +219,7 @@ fn quarantine(gathered: &Gathered) -> Vec<QuarantineNote> {
             reason: lost.reason.clone(),
             ..QuarantineNote::default()
         });
-        note.records += 1;
+        note.records += lost.places;
         note.bytes += lost.len;
     }
     by_reason.into_values().collect()
@@ -237,12 +237,20 @@ fn verdict(spec: &JobSpec, survey: &Survey, gathered: &Gathered) -> Verdict {
     };
     count(&mut reasons, prefixes, "hour could not be listed", "hours could not be listed");
     count(&mut reasons, failed, "object could not be read", "objects could not be read");
-    count(&mut reasons, gathered.lost.len(), "place is quarantined", "places are quarantined");
+    let places: u64 = gathered.lost.iter().map(|(_, _, lost)| lost.places).sum();
+    count(&mut reasons, places as usize, "place is quarantined", "places are quarantined");
+    if survey.cut {
+        reasons.push(LISTING_CUT.to_string());
+    }
     let complete = reasons.is_empty();
     reasons.extend(still_open(spec));
     let state = if reasons.is_empty() { State::Final } else { State::Provisional };
     Verdict { state, complete, reasons }
 }
+
+/// The reason where `--max-late` ended the listing and not the records.
+pub(super) const LISTING_CUT: &str = "the last hour that --max-late allows still holds records of \
+                                      the day, and what lies beyond was not listed";
 
 /// Why records of the window may still come: it is too soon since its end.
 pub(super) fn still_open(spec: &JobSpec) -> Option<String> {

@@ -92,6 +92,8 @@ pub struct Details {
     /// (reason, places as `key:offset`), the first few of each reason.
     pub places: Vec<(String, Vec<String>)>,
     pub empty_hours: Vec<Hour>,
+    /// Why records may be missing although every listed object was read.
+    pub listing_cut: Option<&'static str>,
     /// Why the day can still change although nothing was skipped.
     pub still_open: Option<String>,
     /// Hours before and behind the window that hold objects, where the window has none.
@@ -324,6 +326,7 @@ fn details(
         places,
         empty_hours: account::empty_hours(spec, survey),
         still_open: account::still_open(spec),
+        listing_cut: survey.cut.then_some(account::LISTING_CUT),
         nearest,
     })
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::codec::{DecodeError, DecodeLimits, Decoder, Input, Step, unread_format};
 use crate::json::{
-    Fate, Frame, Options, Quarantined, Reader, Reason, Record, SOURCES, Tally, TimeText,
+    Fate, Frame, MorePlaces, Options, Quarantined, Reader, Reason, Record, SOURCES, Tally, TimeText,
 };
 use crate::layout::parse_key;
 use crate::schema::{ColumnSpec, Path};
@@ -57,6 +57,8 @@ pub struct Lost {
     pub reason: String,
     /// The bytes, the first 64 KiB of them.
     pub bytes: Vec<u8>,
+    /// 1, or how many places are only counted here; the offset is that of the first.
+    pub places: u64,
 }
 
 /// What an object gave, besides its frames.
@@ -69,6 +71,26 @@ pub struct ObjectOutcome {
 }
 
 impl ObjectOutcome {
+    fn count_more(&mut self, more: MorePlaces) {
+        let reason = more.reason.text();
+        let counted =
+            self.lost.iter_mut().rev().take_while(|lost| lost.places > 1 || lost.bytes.is_empty());
+        let mut same = counted.filter(|lost| lost.reason == reason);
+        match same.next() {
+            Some(known) => {
+                known.places += more.places;
+                known.len += more.bytes;
+            }
+            None => self.lost.push(Lost {
+                offset: more.offset,
+                len: more.bytes,
+                reason: reason.to_string(),
+                bytes: Vec::new(),
+                places: more.places,
+            }),
+        }
+    }
+
     /// Counts the bytes of an object in a format that is not read, and keeps the first of them.
     fn pass_over(&mut self, buffer: &mut Vec<u8>) {
         if self.lost.is_empty() {
@@ -77,6 +99,7 @@ impl ObjectOutcome {
                 len: 0,
                 reason: String::new(),
                 bytes: buffer[..buffer.len().min(Quarantined::KEPT_BYTES)].to_vec(),
+                places: 1,
             });
         }
         self.lost[0].len += buffer.len() as u64;
@@ -183,6 +206,7 @@ impl ObjectReader {
             }
             outcome.tally.add(&chunk.tally);
             outcome.lost.extend(chunk.quarantine.into_iter().map(Lost::from));
+            chunk.more.into_iter().for_each(|more| outcome.count_more(more));
             for (path, count) in chunk.duplicate_keys {
                 *outcome.duplicate_keys.entry(path).or_default() += count;
             }
@@ -204,7 +228,7 @@ impl ObjectReader {
         }
         if let Some(reason) = loss {
             let offset = outcome.decoded_bytes;
-            outcome.lost.push(Lost { offset, len: 0, reason, bytes: Vec::new() });
+            outcome.lost.push(Lost { offset, len: 0, reason, bytes: Vec::new(), places: 1 });
         }
         Ok(outcome)
     }
@@ -245,6 +269,7 @@ impl From<Quarantined> for Lost {
             len: span.len,
             reason: span.reason.text().to_string(),
             bytes: span.bytes,
+            places: 1,
         }
     }
 }

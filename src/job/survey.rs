@@ -21,6 +21,8 @@ use crate::window::{Hour, HourRange};
 pub(super) struct Survey {
     pub listed: Listed,
     pub hours: HourRange,
+    /// The last hour that `--max-late` allows still held records of the day: there may be more.
+    pub cut: bool,
     /// What objects without rows of the day gave; they are not among `objects`.
     pub rowless: Gathered,
     /// Still to be read, sorted by key.
@@ -49,9 +51,14 @@ pub(super) fn survey(
     if hours.last != hours.first {
         ends.push((hours.last, false));
     }
+    let mut cut = false;
     for (mut hour, back) in ends {
         while look(hour, &listed)? {
             if !limit.contains(if back { hour.prev() } else { hour.next() }) {
+                // An hour of the day itself holds its records: that says nothing of others.
+                let beyond_day = hour.start() >= spec.window.end_utc
+                    || hour.next().start() <= spec.window.start_utc;
+                cut |= beyond_day;
                 break;
             }
             hour = if back { hours.extend_back() } else { hours.extend_ahead() };
@@ -61,7 +68,7 @@ pub(super) fn survey(
     let Edges { rowless, settled } = edges;
     let objects =
         listed.objects.iter().filter(|object| !settled.contains(&object.key)).cloned().collect();
-    Ok(Survey { listed, hours, rowless, objects })
+    Ok(Survey { listed, hours, cut, rowless, objects })
 }
 
 /// The outermost hours as they were read.

@@ -32,6 +32,23 @@ impl Quarantined {
     pub const KEPT_BYTES: usize = 64 << 10;
 }
 
+/// Places of one object that are noted one by one. More are counted by reason: an object that is
+/// bad all through must not fill the memory with its list.
+pub const MAX_PLACES: u64 = 10_000;
+
+/// Quarantined bytes of one object that are kept; of further places only offset and length are.
+pub const MAX_KEPT_BYTES: usize = 16 << 20;
+
+/// Places of an object that are counted, beyond those that are noted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MorePlaces {
+    /// The first of them.
+    pub offset: u64,
+    pub reason: Reason,
+    pub places: u64,
+    pub bytes: u64,
+}
+
 /// The counts of a chunk. `bytes` = `record_bytes` + `separator_bytes` + `quarantined_bytes`
 /// over an object.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,6 +102,8 @@ pub struct Chunk {
     pub frame: Frame,
     pub tally: Tally,
     pub quarantine: Vec<Quarantined>,
+    /// Places beyond [`MAX_PLACES`] of the object, one entry a reason.
+    pub more: Vec<MorePlaces>,
     /// How often a member of the kept rows was overruled by a later one of the same key. Members
     /// inside of JSON columns are never overruled: there the whole text stands.
     pub duplicate_keys: Vec<(Path, u64)>,
@@ -98,6 +117,9 @@ pub(super) struct Block<'a> {
     pub valid_utf8: usize,
     pub chunk: Chunk,
     pub rows: usize,
+    /// Places of the object that were quarantined so far, and bytes of them that are kept.
+    pub places: u64,
+    pub kept_bytes: usize,
 }
 
 impl<'a> Block<'a> {
@@ -120,6 +142,23 @@ impl<'a> Block<'a> {
 
     pub fn quarantine_span(&mut self, span: Quarantined) {
         self.chunk.tally.quarantined_bytes += span.len;
-        self.chunk.quarantine.push(span);
+        self.places += 1;
+        if self.places <= MAX_PLACES {
+            let mut span = span;
+            self.kept_bytes += span.bytes.len();
+            if self.kept_bytes > MAX_KEPT_BYTES {
+                span.bytes = Vec::new();
+            }
+            self.chunk.quarantine.push(span);
+            return;
+        }
+        let Quarantined { offset, len, reason, .. } = span;
+        match self.chunk.more.iter_mut().find(|more| more.reason == reason) {
+            Some(more) => {
+                more.places += 1;
+                more.bytes += len;
+            }
+            None => self.chunk.more.push(MorePlaces { offset, reason, places: 1, bytes: len }),
+        }
     }
 }

@@ -26,7 +26,7 @@ mod resync;
 mod scan;
 mod text;
 
-pub use chunk::{Chunk, Fate, Quarantined, SOURCES, Tally};
+pub use chunk::{Chunk, Fate, MAX_KEPT_BYTES, MAX_PLACES, MorePlaces, Quarantined, SOURCES, Tally};
 pub use frame::{Bits, Column, Frame, GroupKeys, Items, Texts, Values};
 pub use number::{Literal, read_number_text};
 pub use pass::{Record, TimeText};

@@ -30,6 +30,7 @@ impl Projection {
     fn leads_to_wanted(&self, path: &Path) -> bool {
         match self {
             Projection::All => true,
+            Projection::Named(names) if names.is_empty() => false,
             Projection::Named(names) => {
                 let flat = path.flat_name();
                 let longer = |name: &String| {

@@ -31,6 +31,9 @@ struct Position {
     base: u64,
     /// Top-level lists of records that are open (0 or 1).
     lists: u32,
+    /// Places that were quarantined so far, and bytes of them that are kept.
+    places: u64,
+    kept_bytes: usize,
     /// Set while the next certain record is looked for.
     resync: Option<Resync>,
 }
@@ -97,12 +100,16 @@ impl Reader {
                 },
                 chunk: Chunk::default(),
                 rows: 0,
+                places: self.position.places,
+                kept_bytes: self.position.kept_bytes,
             };
             self.begin_frame(&mut block);
             match self.attempt(&mut block, fate) {
                 Written::Yes => {
                     self.finish_frame(&mut block);
                     self.position.base += block.chunk.consumed as u64;
+                    self.position.places = block.places;
+                    self.position.kept_bytes = block.kept_bytes;
                     return block.chunk;
                 }
                 // Some column is wider than it was written: read the block again, with what was

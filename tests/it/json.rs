@@ -214,6 +214,20 @@ fn a_record_too_large_is_quarantined_however_the_bytes_are_cut() {
 }
 
 #[test]
+fn an_object_that_is_bad_all_through_fills_no_memory_with_its_list() {
+    let bytes = b"1 ".repeat(50_000);
+    for cuts in [vec![], vec![30_001, 30_010, 70_000]] {
+        let read = read_with(options(Projection::All), &bytes, &cuts);
+        assert_eq!(read.quarantine.len(), 10_000);
+        let more: Vec<_> = read.chunks.iter().flat_map(|chunk| &chunk.more).collect();
+        let places: u64 = more.iter().map(|more| more.places).sum();
+        let spared: u64 = more.iter().map(|more| more.bytes).sum();
+        assert_eq!((places, spared, more[0].offset), (40_000, 40_000, 20_000));
+        assert_eq!(read.tally.quarantined_bytes, 50_000);
+    }
+}
+
+#[test]
 fn types_widen_to_text_with_the_exact_source() {
     let read = read_all(br#"{"a":1}{"a":2.50}{"a":"x"}{"a":1e400}{"a":-0}{"a":9007199254740993}"#);
     let texts: Vec<_> = cells(&read).into_iter().map(|(_, _, cell)| cell).collect();

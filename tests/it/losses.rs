@@ -408,6 +408,19 @@ fn a_record_that_is_longer_than_allowed_is_quarantined_alone() {
 }
 
 #[test]
+fn a_record_nested_500_levels_deep_is_a_row_and_one_of_600_is_quarantined_alone() {
+    let place = three();
+    let nested = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+    place.put(&three_key(4), format!("{{\"n\":40}}{}{}{{\"n\":41}}", nested(500), nested(600)));
+    let offset = 8 + nested(500).len();
+    place.run(LINE).ends_and_says(3, &[&format!("{}:{offset}", three_key(4)), "512 levels"]);
+    let table = place.records(DAY);
+    assert_eq!(json!(table.column("n")), json!([3, 40, null, 41, 5]));
+    let deep = table.names().into_iter().find(|name| name.starts_with("a_a_")).unwrap();
+    assert_eq!(json!(table.column(&deep)), json!([null, null, 1, null, null]));
+}
+
+#[test]
 fn a_day_with_quarantine_that_is_fetched_again_without_loses_the_quarantine() {
     let place = three();
     place.put(&three_key(4), "{\"n\":4}42");

@@ -10,8 +10,12 @@ use crate::s3server::{Fault, On, S3Server, Seen};
 const LINE: &str = "fetch --day 2022-04-18 --tz Asia/Seoul";
 
 fn interrupt(child: &Child) {
+    signal(child, "-INT");
+}
+
+fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
 }
 
 /// Waits until the server has seen such a request.
@@ -33,14 +37,14 @@ fn slow_place() -> (Place, S3Server) {
     (place, server)
 }
 
-/// Interrupts the run once the server has seen such a request; it ends with 130 within 2 s.
-fn assert_interrupted(place: &Place, server: &S3Server, is: impl Fn(&Seen) -> bool) {
+/// Signals the run once the server has seen such a request; it ends with 130 within 2 s.
+fn assert_ended_by(name: &str, place: &Place, server: &S3Server, is: impl Fn(&Seen) -> bool) {
     let child = start(place.s3_command(server, LINE));
     wait_for(server, is);
     // Past the request, into the wait for its answer.
     std::thread::sleep(Duration::from_millis(50));
     let began = Instant::now();
-    interrupt(&child);
+    signal(&child, name);
     let ran = ran(child.wait_with_output().unwrap());
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     ran.ends_and_says(130, &["interrupted"]);
@@ -50,7 +54,7 @@ fn assert_interrupted(place: &Place, server: &S3Server, is: impl Fn(&Seen) -> bo
 fn an_interrupt_while_a_body_stalls_ends_within_two_seconds_and_leaves_nothing() {
     let (place, server) = slow_place();
     server.fault(On::AnyGet, 100, Fault::Stall(3));
-    assert_interrupted(&place, &server, |seen| matches!(seen, Seen::Get { .. }));
+    assert_ended_by("-INT", &place, &server, |seen| matches!(seen, Seen::Get { .. }));
     place.assert_nothing_published();
 }
 
@@ -58,19 +62,19 @@ fn an_interrupt_while_a_body_stalls_ends_within_two_seconds_and_leaves_nothing()
 fn an_interrupt_while_a_listing_stalls_ends_within_two_seconds_and_leaves_nothing() {
     let (place, server) = slow_place();
     server.fault(On::AnyList, 100, Fault::Stall(3));
-    assert_interrupted(&place, &server, |seen| matches!(seen, Seen::List { .. }));
+    assert_ended_by("-INT", &place, &server, |seen| matches!(seen, Seen::List { .. }));
     place.assert_nothing_published();
 }
 
 #[test]
-fn an_interrupt_between_attempts_ends_within_two_seconds_and_leaves_nothing() {
+fn a_termination_between_attempts_ends_within_two_seconds_and_leaves_nothing() {
     let (place, server) = slow_place();
     server.fault(
         On::AnyGet,
         1_000,
         Fault::Reply(503, "SlowDown", "Please reduce your request rate"),
     );
-    assert_interrupted(&place, &server, |seen| matches!(seen, Seen::Get { .. }));
+    assert_ended_by("-TERM", &place, &server, |seen| matches!(seen, Seen::Get { .. }));
     place.assert_nothing_published();
 }
 
