@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 
 use rawcat::cli::{Cli, Shell};
 use rawcat::commands;
-use rawcat::config::{self, PolicyConfig, Request, Shown, Surroundings};
+use rawcat::config::{self, PolicyConfig, Request, Shown, SourceUrl, Surroundings};
 use rawcat::error::{Error, ExitCode, Interrupt, say};
 
 fn main() -> std::process::ExitCode {
@@ -52,7 +52,13 @@ fn print_policy(config: &PolicyConfig) -> Result<ExitCode, Error> {
         ));
         return Ok(ExitCode::Complete);
     };
-    say("note: where a bucket is encrypted with a KMS key, reading needs kms:Decrypt on it");
+    let publishing = match config.out {
+        SourceUrl::S3 { .. } => ", and publishing needs kms:GenerateDataKey too",
+        SourceUrl::Folder(_) => "",
+    };
+    say(&format!(
+        "note: where a bucket is encrypted with a KMS key, reading needs kms:Decrypt on it{publishing}"
+    ));
     to_stdout(format!("{policy}\n").as_bytes())
 }
 

@@ -1,30 +1,29 @@
 //! `rawcat chart`: pictures of what was published, of one day or of many. Reads no raw objects.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use polars::prelude::DataFrame;
 
-use super::windows::{job_error, out_folder, windows};
+use super::windows::{job_error, open_out, windows};
 use crate::chart::{self, ChartSpec, TermStyle};
 use crate::config::ChartConfig;
 use crate::error::{Error, ExitCode, Interrupt, wants_colour};
 use crate::job::verdict_text;
-use crate::publish::{
-    Item, Manifest, OutFolder, PublishError, Step, Target, read_manifest, read_table,
-};
+use crate::publish::{Item, Manifest, Out, PublishError, Published, Step, Target, read_table};
 use crate::window::Window;
 
 /// Draws the selected days as one picture, in the terminal or into `charts/`.
 pub fn chart(config: &ChartConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
     let windows = windows(&config.days)?;
-    let root = out_folder(&config.out)?;
+    let published = open_out(&config.out, &config.s3)?;
     let step = Step::new(config.every.num_microseconds().unwrap_or(i64::MAX));
     let mut days = Vec::new();
     for window in &windows {
         interrupt.check()?;
-        days.push(Day::read(&root, window, step)?);
+        days.push(Day::read(&published, window, step)?);
     }
     let (first, last) = (&days[0], &days[days.len() - 1]);
     let spec = spec(config, first, last, &days)?;
@@ -43,12 +42,12 @@ pub fn chart(config: &ChartConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
     }
     let picture = chart::draw(&spec, &table).map_err(|error| job_error(error.into()))?;
     let paths = match &days[..] {
-        [day] => replace(&root, day, &picture)?,
-        _ => beside(&root, first, last, &picture)?,
+        [day] => replace(&published, day, &picture, interrupt.flag())?,
+        _ => beside(&published, first, last, &picture, interrupt.flag())?,
     };
     let mut stdout = std::io::stdout().lock();
     for path in paths {
-        writeln!(stdout, "{}", path.display()).map_err(Error::stdout)?;
+        writeln!(stdout, "{path}").map_err(Error::stdout)?;
     }
     Ok(ExitCode::Complete)
 }
@@ -62,7 +61,7 @@ struct Day {
 }
 
 impl Day {
-    fn read(root: &Path, window: &Window, step: Step) -> Result<Day, Error> {
+    fn read(published: &Published, window: &Window, step: Step) -> Result<Day, Error> {
         let target = Target::of(window);
         let missing = |what: String| {
             Error::usage(
@@ -71,9 +70,9 @@ impl Day {
             )
         };
         let failed = |error: PublishError| job_error(error.into());
-        let manifest = read_manifest(&root.join(target.path(&Item::Manifest))).map_err(failed)?;
+        let manifest = published.manifest(&target).map_err(failed)?;
         let manifest = manifest.ok_or_else(|| {
-            missing(format!("{} is not published in {}", target.id(), root.display()))
+            missing(format!("{} is not published in {}", target.id(), published.shown()))
         })?;
         if manifest.window.tz != window.tz.name() {
             return Err(Error::usage(
@@ -86,10 +85,10 @@ impl Day {
                 format!("give --tz {}", manifest.window.tz),
             ));
         }
-        let path = root.join(target.path(&Item::Buckets(step)));
-        if !path.exists() {
+        let path = published.file(&target, &Item::Buckets(step)).map_err(failed)?;
+        let Some(path) = path else {
             return Err(missing(format!("{} has no buckets of {step}", target.id())));
-        }
+        };
         let table = read_table(&path).map_err(failed)?;
         Ok(Day { window: *window, target, manifest, table })
     }
@@ -181,17 +180,22 @@ fn terminal_columns() -> Option<u16> {
 }
 
 /// Puts the picture in the place of the day's own, and its manifest along.
-fn replace(root: &Path, day: &Day, picture: &chart::Picture) -> Result<Vec<PathBuf>, Error> {
+fn replace(
+    published: &Published,
+    day: &Day,
+    picture: &chart::Picture,
+    interrupted: &AtomicBool,
+) -> Result<Vec<String>, Error> {
     let failed = |error: PublishError| job_error(error.into());
     let now: DateTime<Utc> = Utc::now();
-    let out = OutFolder::open(root, day.window.tz.name(), now).map_err(failed)?;
+    let out = Out::open(published, day.window.tz.name(), now, interrupted).map_err(failed)?;
     let mut stage = out.stage(day.target.clone()).map_err(failed)?;
     let mut paths = Vec::new();
     for (item, bytes) in pictures(picture) {
         let path = stage.path(&item).map_err(failed)?;
         std::fs::write(&path, bytes).map_err(PublishError::file("write", &path)).map_err(failed)?;
         stage.add(&item, None);
-        paths.push(root.join(day.target.path(&item)));
+        paths.push(published.shown_path(day.target.path(&item)));
     }
     // Read again under the lock: another run may have published the day since.
     let now = out.manifest(&day.target).map_err(failed)?;
@@ -205,23 +209,18 @@ fn replace(root: &Path, day: &Day, picture: &chart::Picture) -> Result<Vec<PathB
 
 /// Writes the picture of several days, which belongs to no single one.
 fn beside(
-    root: &Path,
+    published: &Published,
     first: &Day,
     last: &Day,
     picture: &chart::Picture,
-) -> Result<Vec<PathBuf>, Error> {
-    let folder = root.join("charts");
+    interrupted: &AtomicBool,
+) -> Result<Vec<String>, Error> {
     let name = format!("{}_{}", first.name(), last.name());
     let mut paths = Vec::new();
     for ((_, bytes), extension) in pictures(picture).into_iter().zip(["svg", "png"]) {
-        let path = folder.join(format!("{name}.{extension}"));
-        let temporary = folder.join(format!(".{name}.{extension}"));
-        std::fs::create_dir_all(&folder)
-            .and_then(|()| std::fs::write(&temporary, bytes))
-            .and_then(|()| std::fs::rename(&temporary, &path))
-            .map_err(PublishError::file("write", &path))
-            .map_err(|error| job_error(error.into()))?;
-        paths.push(path);
+        let path = Path::new("charts").join(format!("{name}.{extension}"));
+        published.put_alone(&path, bytes, interrupted).map_err(|error| job_error(error.into()))?;
+        paths.push(published.shown_path(&path));
     }
     Ok(paths)
 }

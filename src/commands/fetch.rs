@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use super::windows::{fetch_spec, job_error, open_store, out_folder, shown, windows};
+use super::windows::{fetch_spec, job_error, open_out, open_store, shown, windows};
 use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt, say};
 use crate::job::{self, JobSpec, Outcome};
@@ -12,7 +12,7 @@ use crate::progress::{
     Counted, Files, Mode, Nearest, Objects, Progress, Quarantined, Records, Summary, Verdict,
     WindowShown, Written, count_text, counted as count_of,
 };
-use crate::publish::{Item, Manifest, OutFolder, State};
+use crate::publish::{Item, Manifest, Out, Published, State};
 use crate::schema::Path;
 
 /// Publishes every selected window. The exit code is the worst of them.
@@ -21,18 +21,18 @@ pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
     let specs = windows.into_iter().map(|window| fetch_spec(config, window));
     let specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
     let store = open_store(&config.input.source, &config.input.s3)?;
-    let root = out_folder(&config.out)?;
+    let published = open_out(&config.out, &config.input.s3)?;
     let source = shown(&config.input.source);
     let mut code = ExitCode::Complete;
     for spec in &specs {
         let started = Instant::now();
-        let out = OutFolder::open(&root, spec.window.tz.name(), spec.now_utc)
+        let out = Out::open(&published, spec.window.tz.name(), spec.now_utc, interrupt.flag())
             .map_err(|error| job_error(error.into()))?;
         let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
         let outcome = job::fetch(spec, &source, &store, &out, &progress, interrupt.flag());
         progress.finish();
         let outcome = outcome.map_err(job_error)?;
-        let summary = summary(spec, &outcome, &root.display().to_string(), started);
+        let summary = summary(spec, &outcome, &published, started);
         if summary.skipped_something() {
             code = ExitCode::Skipped;
         }
@@ -63,7 +63,7 @@ fn print(text: &[u8]) -> Result<(), Error> {
 }
 
 /// The outcome as a person reads it.
-fn summary(spec: &JobSpec, outcome: &Outcome, out: &str, started: Instant) -> Summary {
+fn summary(spec: &JobSpec, outcome: &Outcome, out: &Published, started: Instant) -> Summary {
     let Outcome { manifest, details, withheld } = outcome;
     let counted = |what: &str, count: u64| Counted { what: what.to_string(), count };
     let failed_prefixes = manifest.listing.prefixes.iter().filter_map(|prefix| {
@@ -187,11 +187,10 @@ fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
     notes
 }
 
-fn written(spec: &JobSpec, manifest: &Manifest, out: &str) -> Vec<Written> {
-    let out = out.trim_end_matches('/');
+fn written(spec: &JobSpec, manifest: &Manifest, out: &Published) -> Vec<Written> {
     let files = manifest.files.iter().map(|file| (file.path.clone(), file.bytes));
     let own = spec.target().path(&Item::Manifest).display().to_string();
     let own = (own, manifest.to_json().len() as u64);
-    let path = |(path, bytes)| Written { path: format!("{out}/{path}"), bytes };
+    let path = |(path, bytes)| Written { path: out.shown_path(&path), bytes };
     files.chain([own]).map(path).collect()
 }

@@ -50,7 +50,9 @@ pub fn policy(config: &PolicyConfig) -> Option<String> {
     }
     if let SourceUrl::S3 { bucket, prefix } = &config.out {
         let arn = arn(config.partition, bucket);
-        let actions = vec!["s3:GetObject", "s3:PutObject", "s3:DeleteObject"];
+        // Parts of an upload are put by s3:PutObject; only taking them back has its own action.
+        let actions =
+            vec!["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"];
         statement.push(list("ListPublished", &arn, prefix));
         statement.push(objects("PublishDays", &arn, prefix, actions));
     }
@@ -145,7 +147,12 @@ mod tests {
         let policy = policy_of("s3://raw/rawdata/", "s3://lake/days/", Partition::AwsCn).unwrap();
         let statements = policy["Statement"].as_array().unwrap();
         assert_eq!(statements.len(), 4);
+        assert_eq!(statements[2]["Action"], serde_json::json!(["s3:ListBucket"]));
+        assert_eq!(statements[2]["Condition"]["StringLike"]["s3:prefix"], "days/*");
         assert_eq!(statements[3]["Resource"], "arn:aws-cn:s3:::lake/days/*");
+        let actions =
+            ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"];
+        assert_eq!(statements[3]["Action"], serde_json::json!(actions));
         let writing = statements.iter().filter(|s| s["Action"].to_string().contains("Put"));
         assert_eq!(writing.count(), 1);
     }

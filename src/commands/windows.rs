@@ -1,7 +1,5 @@
 //! The configuration of a command → its windows, jobs and opened store.
 
-use std::path::{Path, PathBuf};
-
 use chrono::Utc;
 
 use crate::aggregate::Metrics;
@@ -9,7 +7,7 @@ use crate::codec::DecodeLimits;
 use crate::config::{FetchConfig, InputConfig, S3Config, Selection, Span};
 use crate::error::Error;
 use crate::job::{Export, JobError, JobSpec};
-use crate::publish::PublishError;
+use crate::publish::{PublishError, Published};
 use crate::schema::{Path as SchemaPath, Pins, pins_from_json};
 use crate::store::{FetchLimits, SourceUrl, Store, StoreOptions};
 use crate::time::TimeRule;
@@ -126,6 +124,11 @@ fn is_same_column(one: &str, other: &str) -> bool {
 
 /// Opens the source.
 pub fn open_store(source: &SourceUrl, s3: &S3Config) -> Result<Store, Error> {
+    Store::open(source, &store_options(s3)).map_err(Error::failed)
+}
+
+/// How both sides reach S3, the source and `--out`.
+fn store_options(s3: &S3Config) -> StoreOptions {
     let mut options = StoreOptions {
         region: s3.region.clone(),
         profile: s3.profile.clone(),
@@ -139,18 +142,12 @@ pub fn open_store(source: &SourceUrl, s3: &S3Config) -> Result<Store, Error> {
     if let Ok(timeout) = s3.stall_timeout.to_std() {
         options.stall_timeout = timeout;
     }
-    Store::open(source, &options).map_err(Error::failed)
+    options
 }
 
-/// The folder that `--out` names.
-pub fn out_folder(out: &SourceUrl) -> Result<PathBuf, Error> {
-    match out {
-        SourceUrl::Folder(path) => Ok(Path::new(path).to_path_buf()),
-        SourceUrl::S3 { .. } => Err(Error::usage(
-            format!("--out {out}: this version publishes to folders only"),
-            "publish to a folder, and copy it with `aws s3 sync`, the folder manifests/ last",
-        )),
-    }
+/// Opens `--out`, without its lock.
+pub fn open_out(out: &SourceUrl, s3: &S3Config) -> Result<Published, Error> {
+    Published::at(out, &store_options(s3)).map_err(|error| job_error(error.into()))
 }
 
 /// The source as it is shown and written down: a folder below the working directory by its
@@ -170,7 +167,7 @@ pub fn shown(source: &SourceUrl) -> String {
 pub fn job_error(error: JobError) -> Error {
     use crate::aggregate::AggregateError;
     match error {
-        JobError::Interrupted => Error::Interrupted,
+        JobError::Interrupted | JobError::Publish(PublishError::Interrupted) => Error::Interrupted,
         JobError::Aggregate(
             error @ (AggregateError::UnknownColumn { .. } | AggregateError::Step { .. }),
         ) => Error::Usage { message: error.to_string(), hint: None },

@@ -30,7 +30,7 @@ use crate::json::Reason;
 use crate::layout;
 use crate::progress::{Phase, Progress};
 use crate::publish::{
-    Item, Manifest, OutFolder, PublishError, QuarantineRow, RunNote, Stage, State, Step, Target,
+    Item, Manifest, Out, PublishError, QuarantineRow, RunNote, Stage, State, Step, Target,
     quarantine_table, write_table,
 };
 use crate::store::{Store, StoreError};
@@ -117,12 +117,13 @@ pub struct Details {
 /// Reads a window's objects and publishes it.
 ///
 /// # Errors
-/// Nothing is published then, and what was published before is as it was.
+/// Nothing is published then, and what was published before is as it was; but for a bucket, whose
+/// day may then be unpublished ([`PublishError::HalfPut`]).
 pub fn fetch(
     spec: &JobSpec,
     source: &str,
     store: &Store,
-    out: &OutFolder,
+    out: &Out<'_>,
     progress: &Progress,
     interrupted: &AtomicBool,
 ) -> Result<Outcome, JobError> {
@@ -138,7 +139,7 @@ fn publish_window(
     spec: &JobSpec,
     source: &str,
     store: &Store,
-    out: &OutFolder,
+    out: &Out<'_>,
     progress: &Progress,
     interrupted: &AtomicBool,
 ) -> Result<Outcome, JobError> {
@@ -255,7 +256,7 @@ fn read_window(
 /// found, and a day is there.
 fn withheld(
     spec: &JobSpec,
-    out: &OutFolder,
+    out: &Out<'_>,
     target: &Target,
     manifest: &Manifest,
 ) -> Result<Option<String>, JobError> {

@@ -39,11 +39,47 @@ pub enum PublishError {
     Locked { out: PathBuf, holder: String },
 
     #[error(
-        "{} holds days of {found} and this run is for {asked}: one --out has one zone, \
-         so choose another --out, or use --tz {found}",
-        out.display()
+        "another run is using {out}: {holder}{age}; wait for it to end, or choose another --out; \
+         if it was killed, remove its lock with `{remove}`"
     )]
-    OtherZone { out: PathBuf, found: String, asked: String },
+    LockedBucket {
+        out: String,
+        holder: String,
+        /// `, 3 h 5 min ago`, by the server's clock.
+        age: String,
+        /// A command.
+        remove: String,
+    },
+
+    #[error(
+        "{out} can't be locked, because its server does not support conditional puts \
+         (If-None-Match: {reply}); publish to a folder and copy it, the folder manifests/ last"
+    )]
+    NoConditionalPut { out: String, reply: String },
+
+    #[error(
+        "the lock of {out} is not this run's any more ({holder} holds it); nothing was published: \
+         run again"
+    )]
+    LostLock { out: String, holder: String },
+
+    #[error(
+        "publishing {target} to {out} did not end, and it has no manifest there until the same \
+         command is run again: {source}"
+    )]
+    HalfPut { target: String, out: String, source: Box<PublishError> },
+
+    #[error("interrupted")]
+    Interrupted,
+
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+
+    #[error(
+        "{out} holds days of {found} and this run is for {asked}: one --out has one zone, \
+         so choose another --out, or use --tz {found}"
+    )]
+    OtherZone { out: String, found: String, asked: String },
 
     #[error(
         "can't understand the manifest {}: {problem}; delete it and fetch its day again",
@@ -83,7 +119,8 @@ fn room_left(free_bytes: Option<u64>) -> String {
     match free_bytes {
         None => String::new(),
         Some(bytes) => format!(
-            "; {:.1} MB are free there: make room, or choose another disk with --out, and run again",
+            "; {:.1} MB are free there: make room, or choose another disk with --out (or TMPDIR, \
+             for what goes to a bucket), and run again",
             bytes as f64 / 1e6
         ),
     }

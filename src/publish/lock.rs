@@ -78,20 +78,25 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-fn is_in_place(file: &File, path: &Path) -> bool {
+pub fn is_in_place(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
         (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
         _ => false,
     }
 }
 
-fn write_holder(file: &mut File, started_utc: &str) -> io::Result<()> {
+/// What a lock says about the run that holds it.
+pub fn holder_text(started_utc: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
     let host = host.or_else(|_| std::fs::read_to_string("/etc/hostname")).unwrap_or_default();
     let host = if host.trim().is_empty() { "this machine" } else { host.trim() };
+    format!("process {} on {host}, started {started_utc}", std::process::id())
+}
+
+fn write_holder(file: &mut File, started_utc: &str) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
-    writeln!(file, "process {} on {host}, started {started_utc}", std::process::id())
+    writeln!(file, "{}", holder_text(started_utc))
 }
 
 fn holder(file: &mut File) -> String {

@@ -1,9 +1,11 @@
 //! Frames and tables → files in the layout of `--out`, a day at a time, whole or not at all.
 //!
 //! [`encode_column`] and [`RecordsWriter`] make `records`, [`write_table`] the small tables,
-//! [`OutFolder`] locks the folder, and [`Stage`] publishes with a [`Manifest`] as the commit.
+//! [`Out`] locks `--out`, a folder or a bucket's prefix, and [`Stage`] publishes with a
+//! [`Manifest`] as the commit. [`Published`] reads what is there.
 
 mod bounds;
+mod bucket;
 mod chunk;
 mod commit;
 mod compact;
@@ -17,9 +19,11 @@ mod manifest;
 mod out;
 mod pages;
 mod place;
+mod published;
 mod records;
 mod tables;
 
+pub use bucket::{Bucket, OutBucket};
 pub use chunk::EncodedChunk;
 pub use encode::{
     EncodeOptions, ROWS_PER_ROW_GROUP, RecordColumn, RowGroup, Slice, encode_column, null_chunk,
@@ -33,5 +37,6 @@ pub use manifest::{
 };
 pub use out::{OutFolder, Stage, read_manifest};
 pub use place::{Item, Step, Target};
+pub use published::{Out, Published};
 pub use records::{Rebuild, RecordsFile, RecordsWriter};
 pub use tables::{QUARANTINE_BYTES, QuarantineRow, quarantine_table, read_table, write_table};

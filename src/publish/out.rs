@@ -1,5 +1,5 @@
 //! The `--out` folder: opened, it is locked and whole; a [`Stage`] takes a target's files, and
-//! publishes them at once.
+//! publishes them at once. A stage for a bucket differs in its last step only.
 //!
 //! Nothing of rawcat's own stays in the folder after a run, whether it succeeded or failed.
 
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, SecondsFormat, Utc};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::bucket::OutBucket;
 use super::commit::{self, Commit, Record, stage_folder};
 use super::error::PublishError;
 use super::lock::Lock;
@@ -59,7 +60,7 @@ impl OutFolder {
         let found = read_manifest(path)?.map(|manifest| manifest.window.tz);
         match found {
             Some(found) if found != tz => Err(PublishError::OtherZone {
-                out: self.root.clone(),
+                out: self.root.display().to_string(),
                 found,
                 asked: tz.to_string(),
             }),
@@ -75,16 +76,21 @@ impl OutFolder {
     /// Begins to stage a target. Nothing changes for readers until [`Stage::publish`].
     pub fn stage(&self, target: Target) -> Result<Stage<'_>, PublishError> {
         let folder = stage_folder(&self.root, &target.id());
-        commit::remove_stage(&folder)?;
-        std::fs::create_dir_all(&folder).map_err(PublishError::file("create", &folder))?;
-        Ok(Stage { out: self, target, folder, files: Vec::new(), decided: false })
+        Stage::new(To::Folder(self), target, folder)
     }
+}
+
+/// Where a stage publishes to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum To<'a> {
+    Folder(&'a OutFolder),
+    Bucket(&'a OutBucket<'a>),
 }
 
 /// The files of a target while they are made. Dropped without being published, it is gone.
 #[derive(Debug)]
 pub struct Stage<'a> {
-    out: &'a OutFolder,
+    to: To<'a>,
     target: Target,
     folder: PathBuf,
     /// Final paths, and rows of tables.
@@ -92,7 +98,17 @@ pub struct Stage<'a> {
     decided: bool,
 }
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
+    pub(super) fn new(
+        to: To<'a>,
+        target: Target,
+        folder: PathBuf,
+    ) -> Result<Stage<'a>, PublishError> {
+        commit::remove_stage(&folder)?;
+        std::fs::create_dir_all(&folder).map_err(PublishError::file("create", &folder))?;
+        Ok(Stage { to, target, folder, files: Vec::new(), decided: false })
+    }
+
     /// Where to write an item. Its folder exists; the file counts once it is [`Stage::add`]ed.
     pub fn path(&self, item: &Item) -> Result<PathBuf, PublishError> {
         let path = self.folder.join(self.target.path(item));
@@ -119,10 +135,7 @@ impl Stage<'_> {
     pub fn publish(self, manifest: &mut Manifest) -> Result<(), PublishError> {
         check_equations(manifest)?;
         manifest.files = self.notes()?;
-        let root = &self.out.root;
-        let mut removals = self.target.published(root).map_err(PublishError::file("read", root))?;
-        removals.retain(|path| !self.files.iter().any(|(file, _)| file == path));
-        self.commit(manifest, removals)
+        self.commit(manifest, true)
     }
 
     /// Puts what was added into a target that is published, in place of files of the same names;
@@ -132,20 +145,29 @@ impl Stage<'_> {
         manifest.files.retain(|file| notes.iter().all(|note| note.path != file.path));
         manifest.files.extend(notes);
         manifest.files.sort_by(|a, b| a.path.cmp(&b.path));
-        self.commit(manifest, Vec::new())
+        self.commit(manifest, false)
     }
 
     fn notes(&self) -> Result<Vec<FileNote>, PublishError> {
         self.files.iter().map(|(path, rows)| self.note(path, *rows)).collect()
     }
 
-    fn commit(mut self, manifest: &Manifest, removals: Vec<PathBuf>) -> Result<(), PublishError> {
+    /// With `replace`, what an earlier publish made and this one does not is removed.
+    fn commit(mut self, manifest: &Manifest, replace: bool) -> Result<(), PublishError> {
         let path = self.path(&Item::Manifest)?;
         std::fs::write(&path, manifest.to_json()).map_err(PublishError::file("write", &path))?;
 
         let mut files: Vec<PathBuf> = self.files.iter().map(|(path, _)| path.clone()).collect();
-        let root = &self.out.root;
         files.push(self.target.path(&Item::Manifest));
+        let root = match self.to {
+            To::Folder(out) => &out.root,
+            To::Bucket(out) => return out.publish(&self.target, &self.folder, &files, replace),
+        };
+        let mut removals = Vec::new();
+        if replace {
+            removals = self.target.published(root).map_err(PublishError::file("read", root))?;
+            removals.retain(|path| !files.contains(path));
+        }
         let commit = Commit::new(root, &self.target.id(), Record { files, removals });
         let done = commit.run().map_err(|problem| match commit.is_decided() {
             true => PublishError::Unfinished(Box::new(problem)),
@@ -197,9 +219,13 @@ pub fn read_manifest(path: &Path) -> Result<Option<Manifest>, PublishError> {
         Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         text => text.map_err(PublishError::file("read", path))?,
     };
-    let understood = Manifest::from_json(&text);
+    understand(&text, path).map(Some)
+}
+
+/// The manifest that stands in `path`.
+pub(super) fn understand(text: &str, path: &Path) -> Result<Manifest, PublishError> {
     let unclear = |problem| PublishError::Manifest { path: path.to_path_buf(), problem };
-    understood.map(Some).map_err(unclear)
+    Manifest::from_json(text).map_err(unclear)
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, PublishError> {

@@ -110,27 +110,50 @@ impl Target {
     /// Every file in `out` that an earlier publish of this target may have made, sorted. What else
     /// lies there is not rawcat's and is left alone.
     pub fn published(&self, out: &Path) -> std::io::Result<Vec<PathBuf>> {
-        let root = match self {
-            Target::Day(_) => PathBuf::new(),
-            Target::Window { .. } => Path::new("windows").join(self.id()),
-        };
-        let mut tables = vec![root.join("records"), root.join("quarantine")];
-        for name in names_in(&out.join(&root).join("aggregates"))? {
-            tables.push(root.join("aggregates").join(name));
-        }
+        let aggregates = names_in(&out.join(self.aggregates()))?;
         let mut found = Vec::new();
-        for table in tables {
-            let folder = match self {
-                Target::Day(date) => table.join(format!("local_date={date}")),
-                Target::Window { .. } => table,
-            };
+        for folder in self.table_folders(aggregates) {
             let names = names_in(&out.join(&folder))?.into_iter();
             found.extend(names.filter(|name| is_part(name)).map(|name| folder.join(name)));
         }
-        let charts = [Item::ChartSvg, Item::ChartPng].map(|chart| self.path(&chart));
-        found.extend(charts.into_iter().filter(|chart| out.join(chart).exists()));
+        found.extend(self.charts().into_iter().filter(|chart| out.join(chart).exists()));
         found.sort();
         Ok(found)
+    }
+
+    fn root(&self) -> PathBuf {
+        match self {
+            Target::Day(_) => PathBuf::new(),
+            Target::Window { .. } => Path::new("windows").join(self.id()),
+        }
+    }
+
+    /// The folder of the folders of aggregates.
+    pub(super) fn aggregates(&self) -> PathBuf {
+        self.root().join("aggregates")
+    }
+
+    /// The folders in which this target's tables may have parts, with `aggregates` the names of
+    /// the folders of aggregates.
+    pub(super) fn table_folders(&self, aggregates: Vec<String>) -> Vec<PathBuf> {
+        let mut tables = vec![self.root().join("records"), self.root().join("quarantine")];
+        tables.extend(aggregates.into_iter().map(|name| self.aggregates().join(name)));
+        let folder = |table: PathBuf| match self {
+            Target::Day(date) => table.join(format!("local_date={date}")),
+            Target::Window { .. } => table,
+        };
+        tables.into_iter().map(folder).collect()
+    }
+
+    pub(super) fn charts(&self) -> [PathBuf; 2] {
+        [Item::ChartSvg, Item::ChartPng].map(|chart| self.path(&chart))
+    }
+
+    /// Whether a path is that of a part directly in one of `folders`.
+    pub(super) fn is_part_in(path: &Path, folders: &[PathBuf]) -> bool {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(is_part) && folders.iter().any(|known| known == folder)
     }
 }
 

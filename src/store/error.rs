@@ -51,8 +51,8 @@ pub enum StoreError {
     },
 
     #[error(
-        "bucket {bucket} does not exist at {endpoint}; check --source, and --endpoint-url if it \
-         lies on an S3-compatible server"
+        "bucket {bucket} does not exist at {endpoint}; check its name in --source and --out, and \
+         --endpoint-url if it lies on an S3-compatible server"
     )]
     NoBucket { bucket: String, endpoint: String },
 
@@ -78,9 +78,16 @@ pub enum StoreError {
     )]
     PlainHttp { endpoint: String },
 
-    /// Nothing came, or not enough, within the attempts allowed.
-    #[error("{url} could not be read in {attempts} attempt{}: {reason}; {advice}", plural(*attempts))]
-    Unavailable { url: String, attempts: u32, reason: String, advice: &'static str },
+    /// The request, or its answer, did not get through within the attempts allowed.
+    #[error("{url} could not be {done} in {attempts} attempt{}: {reason}; {advice}", plural(*attempts))]
+    Unavailable {
+        url: String,
+        /// `read`, `written` or `deleted`.
+        done: &'static str,
+        attempts: u32,
+        reason: String,
+        advice: &'static str,
+    },
 
     /// The bytes contradict their checksum or their announced length.
     #[error(
@@ -96,12 +103,13 @@ pub enum StoreError {
 
     /// The service refused for a reason of its own.
     #[error(
-        "{url}: the server refused ({reply}); see its message, then check --source, --endpoint-url and --region"
+        "{url}: the server refused ({reply}); see its message, then check --source or --out, \
+         --endpoint-url and --region"
     )]
     Refused { url: String, reply: String },
 
     /// The transfer was stopped by the program.
-    #[error("{url} was not read to its end: the transfer was stopped; run again")]
+    #[error("{url}: the transfer was stopped before its end; run again")]
     Stopped { url: String },
 }
 
@@ -227,6 +235,7 @@ mod tests {
             },
             StoreError::Unavailable {
                 url: "s3://b/k".into(),
+                done: "read",
                 attempts: 1,
                 reason: "503 SlowDown".into(),
                 advice: "run again later",

@@ -1,4 +1,5 @@
-//! A source goes in (a folder, or a bucket with a prefix), objects and their bodies come out.
+//! A source goes in (a folder, or a bucket with a prefix), objects and their bodies come out. What
+//! is published to a bucket goes out here too, by [`S3Store`].
 //!
 //! The only room with network code for objects. Async stays inside: a folder is read by the
 //! thread that asks, and S3 has a runtime of its own, which no run on a folder ever starts. The
@@ -25,7 +26,7 @@ pub use budget::Permit;
 pub use error::StoreError;
 pub use fetch::Fetch;
 pub use folder::FolderStore;
-pub use s3::S3Store;
+pub use s3::{PutNew, S3Store};
 pub use url::SourceUrl;
 
 /// One object as it was listed.
@@ -95,6 +96,10 @@ pub struct StoreOptions {
     pub retry_base: Duration,
     /// Listings at a time.
     pub list_requests: usize,
+    /// A larger file is put in parts.
+    pub put_bytes: u64,
+    /// At least 5 MiB, which is S3's own limit; larger where a file would have too many parts.
+    pub part_bytes: u64,
 }
 
 impl Default for StoreOptions {
@@ -112,6 +117,8 @@ impl Default for StoreOptions {
             max_attempts: 8,
             retry_base: Duration::from_millis(200),
             list_requests: 16,
+            put_bytes: 64 << 20,
+            part_bytes: 16 << 20,
         }
     }
 }
@@ -198,7 +205,9 @@ impl Store {
     pub fn open(url: &SourceUrl, options: &StoreOptions) -> Result<Store, StoreError> {
         match url {
             SourceUrl::Folder(root) => Ok(Store::Folder(FolderStore::open(root)?)),
-            SourceUrl::S3 { .. } => Ok(Store::S3(Box::new(S3Store::open(url, options)?))),
+            SourceUrl::S3 { bucket, prefix } => {
+                Ok(Store::S3(Box::new(S3Store::open(bucket, prefix, options)?)))
+            }
         }
     }
 

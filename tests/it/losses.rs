@@ -200,7 +200,7 @@ fn fetch_with_short_waits(place: &Place, server: &S3Server) -> rawcat::job::Outc
         panels: 4,
     };
     let store = Store::open(&"s3://bucket/raw/".parse().unwrap(), &server.options()).unwrap();
-    let out = OutFolder::open(&place.out(), "Asia/Seoul", spec.now_utc).unwrap();
+    let out = OutFolder::open(&place.out(), "Asia/Seoul", spec.now_utc).unwrap().into();
     let progress = Progress::new(Mode::Quiet);
     let never = AtomicBool::new(false);
     rawcat::job::fetch(&spec, "s3://bucket/raw/", &store, &out, &progress, &never).unwrap()

@@ -9,6 +9,7 @@ mod json;
 mod late;
 mod losses;
 mod options;
+mod out_s3;
 mod place;
 mod plan;
 mod publish;

@@ -1,8 +1,9 @@
 //! A real S3 server for tests: `s3s-fs` behind real HTTP and real signatures, on a port of its own.
 //!
 //! Each folder below the root is a bucket. The wrapper adds what `s3s-fs` lacks (ETags in
-//! listings, `If-Match`), keeps a log of requests, and is the place for faults: replies with an
-//! error, bodies that are cut or stall on the wire, denied prefixes, another region.
+//! listings, `If-Match`, conditional puts that are atomic), keeps a log of requests, and is the
+//! place for faults: replies with an error, bodies that are cut or stall on the wire, denied
+//! prefixes, another region.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,8 +21,11 @@ use rawcat::store::{AccessKeys, StoreOptions};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SimpleAuth;
 use s3s::dto::{
-    ETag, ETagCondition, GetObjectInput, GetObjectOutput, ListObjectsV2Input, ListObjectsV2Output,
-    Range,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
+    DeleteObjectInput, DeleteObjectOutput, ETag, ETagCondition, GetObjectInput, GetObjectOutput,
+    ListObjectsV2Input, ListObjectsV2Output, PutObjectInput, PutObjectOutput, Range,
+    UploadPartInput, UploadPartOutput,
 };
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
@@ -41,6 +45,12 @@ pub enum On {
     Get(String),
     AnyList,
     AnyGet,
+    /// Puts of this key, and each request of an upload of it in parts but the aborting one.
+    Put(String),
+    AnyPut,
+    /// Part of an upload of this key.
+    Part(String, i32),
+    Delete(String),
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +81,8 @@ pub enum Fault {
     Replace(&'static [u8]),
     /// The object is gone from this GET on.
     Remove,
+    /// The write is done, and its answer never comes.
+    Lost,
 }
 
 /// One request as the server saw it.
@@ -78,6 +90,12 @@ pub enum Fault {
 pub enum Seen {
     List { prefix: String, token: Option<String>, delimiter: Option<String> },
     Get { key: String, from_byte: u64, if_match: bool },
+    Put { key: String, content_type: String, if_none_match: bool },
+    Delete { key: String },
+    CreateUpload { key: String, content_type: String },
+    UploadPart { key: String, number: i32 },
+    CompleteUpload { key: String },
+    AbortUpload { key: String },
 }
 
 #[derive(Default)]
@@ -97,6 +115,9 @@ struct State {
     asked_bytes: AtomicU64,
     sent_bytes: AtomicU64,
     connections: AtomicUsize,
+    ignores_conditions: AtomicUsize,
+    /// One put at a time, so that a condition holds until its put is done.
+    putting: tokio::sync::Mutex<()>,
 }
 
 /// A running server; it ends when this is dropped.
@@ -206,6 +227,21 @@ impl S3Server {
         self.state.sizes.lock().unwrap().insert(key.to_string(), bytes);
     }
 
+    /// `If-None-Match` of puts is not looked at, as old servers don't.
+    pub fn ignore_conditions(&self) {
+        self.state.ignores_conditions.store(1, Ordering::SeqCst);
+    }
+
+    /// What changes objects, in order.
+    pub fn writes(&self) -> Vec<Seen> {
+        let is_write = |seen: &Seen| !matches!(seen, Seen::List { .. } | Seen::Get { .. });
+        self.log().into_iter().filter(is_write).collect()
+    }
+
+    pub fn clear_log(&self) {
+        self.state.log.lock().unwrap().clear();
+    }
+
     pub fn log(&self) -> Vec<Seen> {
         self.state.log.lock().unwrap().clone()
     }
@@ -298,6 +334,30 @@ impl State {
             return Err(error(403, "AccessDenied", "Access Denied"));
         }
         Ok(())
+    }
+
+    /// What a write meets: its line in the log, closed doors, faults.
+    async fn write<T>(
+        &self,
+        request: &S3Request<T>,
+        key: &str,
+        seen: Seen,
+        on: &[On],
+    ) -> S3Result<()> {
+        self.log.lock().unwrap().push(seen);
+        self.admit(request, key)?;
+        match self.take_fault(|fault| on.contains(fault)) {
+            Some(Fault::Reply(status, code, message)) => Err(error(status, code, message)),
+            Some(Fault::Delay(time)) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+            Some(Fault::Lost) => {
+                WIRE.with(|wire| wire.close());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Changes with the file, like a real one, and needs no reading.
@@ -422,6 +482,78 @@ impl S3 for Wrapper {
         }
         Ok(response)
     }
+
+    async fn put_object(
+        &self,
+        mut request: S3Request<PutObjectInput>,
+    ) -> S3Result<S3Response<PutObjectOutput>> {
+        let key = request.input.key.clone();
+        let seen = Seen::Put {
+            key: key.clone(),
+            content_type: request.input.content_type.clone().unwrap_or_default(),
+            if_none_match: request.input.if_none_match.is_some(),
+        };
+        self.state.write(&request, &key, seen, &[On::AnyPut, On::Put(key.clone())]).await?;
+        if !self.state.root.join(&request.input.bucket).is_dir() {
+            return Err(error(404, "NoSuchBucket", "The specified bucket does not exist"));
+        }
+        if self.state.ignores_conditions.load(Ordering::SeqCst) == 1 {
+            request.input.if_none_match = None;
+        }
+        let _one_at_a_time = self.state.putting.lock().await;
+        self.inner.put_object(request).await
+    }
+
+    async fn delete_object(
+        &self,
+        request: S3Request<DeleteObjectInput>,
+    ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        let key = request.input.key.clone();
+        let seen = Seen::Delete { key: key.clone() };
+        self.state.write(&request, &key, seen, &[On::Delete(key.clone())]).await?;
+        self.inner.delete_object(request).await
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        let key = request.input.key.clone();
+        let content_type = request.input.content_type.clone().unwrap_or_default();
+        let seen = Seen::CreateUpload { key: key.clone(), content_type };
+        self.state.write(&request, &key, seen, &[On::AnyPut, On::Put(key.clone())]).await?;
+        self.inner.create_multipart_upload(request).await
+    }
+
+    async fn upload_part(
+        &self,
+        request: S3Request<UploadPartInput>,
+    ) -> S3Result<S3Response<UploadPartOutput>> {
+        let (key, number) = (request.input.key.clone(), request.input.part_number);
+        let seen = Seen::UploadPart { key: key.clone(), number };
+        let on = [On::AnyPut, On::Put(key.clone()), On::Part(key.clone(), number)];
+        self.state.write(&request, &key, seen, &on).await?;
+        self.inner.upload_part(request).await
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let key = request.input.key.clone();
+        let seen = Seen::CompleteUpload { key: key.clone() };
+        self.state.write(&request, &key, seen, &[On::AnyPut, On::Put(key.clone())]).await?;
+        self.inner.complete_multipart_upload(request).await
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        let key = request.input.key.clone();
+        self.state.write(&request, &key, Seen::AbortUpload { key: key.clone() }, &[]).await?;
+        self.inner.abort_multipart_upload(request).await
+    }
 }
 
 tokio::task_local! {
@@ -445,6 +577,11 @@ struct Armed {
 impl Wire {
     fn arm(&self, body_bytes: u64, stall: bool) {
         *self.0.lock().unwrap() = Some(Armed { blank: 0, body_left: body_bytes, stall });
+    }
+
+    /// Not even headers go any more.
+    fn close(&self) {
+        *self.0.lock().unwrap() = Some(Armed { blank: 4, body_left: 0, stall: false });
     }
 }
 

@@ -671,7 +671,7 @@ fn a_body_that_breaks_off_goes_on_at_the_byte_it_reached() {
             .iter()
             .filter_map(|seen| match seen {
                 Seen::Get { from_byte, if_match, .. } => Some((*from_byte, *if_match)),
-                Seen::List { .. } => None,
+                _ => None,
             })
             .skip(before)
             .collect();

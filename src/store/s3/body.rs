@@ -324,7 +324,10 @@ impl Transfer {
 }
 
 /// What `work` gives, or `None` when `gone` comes first.
-async fn unless<T>(gone: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn unless<T>(
+    gone: impl Future<Output = ()>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     let (mut gone, mut work) = (pin!(gone), pin!(work));
     poll_fn(|context| match gone.as_mut().poll(context) {
         Poll::Ready(()) => Poll::Ready(None),

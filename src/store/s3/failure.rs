@@ -18,6 +18,19 @@ use super::retry::Retry;
 pub(super) enum Target<'a> {
     List { prefix: &'a str },
     Get { key: &'a str },
+    Put { key: &'a str },
+    Delete { key: &'a str },
+}
+
+impl Target<'_> {
+    /// What was not done, as in "could not be read".
+    fn done(self) -> &'static str {
+        match self {
+            Target::List { .. } | Target::Get { .. } => "read",
+            Target::Put { .. } => "written",
+            Target::Delete { .. } => "deleted",
+        }
+    }
 }
 
 /// What the errors of a source say about it.
@@ -33,7 +46,10 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn of(&self, target: Target<'_>) -> String {
         match target {
-            Target::List { prefix: key } | Target::Get { key } => self.url.of_key(key),
+            Target::List { prefix: key }
+            | Target::Get { key }
+            | Target::Put { key }
+            | Target::Delete { key } => self.url.of_key(key),
         }
     }
 }
@@ -75,12 +91,18 @@ const THROTTLED: [&str; 9] = [
     "RequestLimitExceeded",
     "BandwidthLimitExceeded",
 ];
-const TRANSIENT: [&str; 5] = [
+const TRANSIENT: [&str; 9] = [
     "InternalError",
     "ServiceUnavailable",
     "RequestTimeout",
     "RequestTimeoutException",
     "OperationAborted",
+    // Two conditional writes of one key met.
+    "ConditionalRequestConflict",
+    // What was sent did not arrive as it was sent.
+    "BadDigest",
+    "IncompleteBody",
+    "XAmzContentChecksumMismatch",
 ];
 pub(super) const BAD_CREDENTIALS: [&str; 11] = [
     "InvalidAccessKeyId",
@@ -201,6 +223,7 @@ impl Failure {
             Cause::Damage(reason) => StoreError::Damaged { url, attempts, reason },
             Cause::Network(reason) => StoreError::Unavailable {
                 url,
+                done: target.done(),
                 attempts,
                 reason: shown(&reason),
                 advice: "check the network, --endpoint-url and --region, then run again",
@@ -210,6 +233,7 @@ impl Failure {
                 if self.retry != Retry::No {
                     return StoreError::Unavailable {
                         url,
+                        done: target.done(),
                         attempts,
                         reason: reply,
                         advice: "run again later",
@@ -298,6 +322,8 @@ mod tests {
 
     const GET: Target<'_> = Target::Get { key: "2022/a.gz" };
     const LIST: Target<'_> = Target::List { prefix: "2022/" };
+    const PUT: Target<'_> = Target::Put { key: "2022/a.json" };
+    const DELETE: Target<'_> = Target::Delete { key: "2022/a.json" };
 
     #[test]
     fn replies_mean_what_the_reference_says() {
@@ -319,6 +345,10 @@ mod tests {
             (LIST, 503, "SlowDown", "unavailable"),
             (GET, 500, "InternalError", "unavailable"),
             (GET, 400, "InvalidRequest", "refused"),
+            (PUT, 404, "NoSuchBucket", "no_bucket"),
+            (PUT, 403, "AccessDenied", "denied"),
+            (PUT, 503, "SlowDown", "unavailable"),
+            (PUT, 404, "NoSuchUpload", "refused"),
         ] {
             assert_eq!(error(target, status, code, "").kind(), kind, "{status} {code}");
         }
@@ -333,6 +363,8 @@ mod tests {
             (400, "RequestThrottled", Retry::Throttled),
             (500, "InternalError", Retry::Yes),
             (400, "RequestTimeout", Retry::Yes),
+            (400, "BadDigest", Retry::Yes),
+            (409, "ConditionalRequestConflict", Retry::Yes),
             (403, "AccessDenied", Retry::No),
             (404, "NoSuchKey", Retry::No),
             (412, "PreconditionFailed", Retry::No),
@@ -348,6 +380,9 @@ mod tests {
             (LIST, "Access Denied", "s3:ListBucket"),
             (GET, "Access Denied", "s3:GetObject"),
             (GET, "The ciphertext refers to a customer KMS key", "kms:Decrypt"),
+            (PUT, "Access Denied", "s3:PutObject"),
+            (PUT, "not authorized to perform: kms:GenerateDataKey", "kms:GenerateDataKey"),
+            (DELETE, "Access Denied", "s3:DeleteObject"),
         ] {
             let text = error(target, 403, "AccessDenied", message).to_string();
             assert!(text.contains(permission), "{text}");

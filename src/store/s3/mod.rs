@@ -1,4 +1,4 @@
-//! A bucket with a prefix as a source, over `aws-sdk-s3`.
+//! A bucket with a prefix as a source, or as the place that is published to, over `aws-sdk-s3`.
 //!
 //! Async ends here: the store has a runtime of its own, made when an S3 source is opened, and its
 //! methods block the caller. Everything that is under way ends when the store, or the
@@ -9,10 +9,13 @@ mod body;
 mod connect;
 mod failure;
 mod list;
+mod put;
 mod refusal;
 mod retry;
 mod stream;
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,11 +32,16 @@ use failure::{Failure, Place, Target};
 use retry::{Attempts, RetryPolicy};
 
 pub(super) use ahead::ReadAhead;
+pub use put::PutNew;
 
 /// Threads for the network. They move bytes and check sums; the work on them is the caller's.
 const MOST_NETWORK_THREADS: usize = 4;
+/// How often a write looks whether the run was interrupted.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// What an interrupted upload in parts may take to be taken back.
+const ABORT_PATIENCE: Duration = Duration::from_millis(500);
 
-/// A bucket that was opened as a source.
+/// A bucket that was opened.
 #[derive(Debug)]
 pub struct S3Store {
     remote: Arc<Remote>,
@@ -85,27 +93,31 @@ impl Drop for Background {
 }
 
 impl S3Store {
-    pub(super) fn open(url: &SourceUrl, options: &StoreOptions) -> Result<S3Store, StoreError> {
-        let SourceUrl::S3 { bucket, prefix } = url else {
-            unreachable!("a folder is opened by its own store");
-        };
+    /// Opens a bucket; `prefix` stands literally in front of every key. No request is made yet.
+    ///
+    /// # Errors
+    /// [`StoreError::BadOption`] and [`StoreError::PlainHttp`] for an endpoint that can't be used.
+    pub fn open(bucket: &str, prefix: &str, options: &StoreOptions) -> Result<S3Store, StoreError> {
         connect::check(options)?;
         let runtime = Background::start()?;
         let client = runtime.handle.block_on(connect::client(options));
         let remote = Remote {
             place: Place {
-                url: url.clone(),
-                bucket: bucket.clone(),
+                url: SourceUrl::S3 { bucket: bucket.to_string(), prefix: prefix.to_string() },
+                bucket: bucket.to_string(),
                 endpoint: match &options.endpoint_url {
                     Some(endpoint) => shown(endpoint),
                     None => "AWS".to_string(),
                 },
                 signed: !options.no_sign_request,
             },
-            prefix: prefix.clone(),
+            prefix: prefix.to_string(),
             client: Mutex::new(client),
             payer: options.request_payer.then_some(RequestPayer::Requester),
+            connect_timeout: options.connect_timeout,
             stall_timeout: options.stall_timeout,
+            put_bytes: options.put_bytes,
+            part_bytes: options.part_bytes,
             retry: RetryPolicy::new(options.retry_base, options.max_attempts),
         };
         Ok(S3Store {
@@ -115,7 +127,12 @@ impl S3Store {
         })
     }
 
-    pub(super) fn list(
+    pub fn url(&self) -> &SourceUrl {
+        &self.remote.place.url
+    }
+
+    /// As [`super::Store::list`].
+    pub fn list(
         &self,
         prefixes: &[String],
         progress: &dyn Fn(usize),
@@ -123,7 +140,8 @@ impl S3Store {
         list::list(&self.remote, &self.runtime, self.list_requests, prefixes, progress)
     }
 
-    pub(super) fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+    /// As [`super::Store::folders`].
+    pub fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let (reply, answer) = oneshot::channel();
         let (remote, owned) = (Arc::clone(&self.remote), prefix.to_string());
         self.runtime.spawn(async move {
@@ -145,7 +163,8 @@ impl S3Store {
         ReadAhead::start(Arc::clone(&self.remote), Arc::clone(&self.runtime), objects, limits)
     }
 
-    pub(super) fn get(&self, object: &ObjectMeta, whole_bytes: u64) -> Result<Body, StoreError> {
+    /// The body of one object, as a stream where it is larger than `whole_bytes`.
+    pub fn get(&self, object: &ObjectMeta, whole_bytes: u64) -> Result<Body, StoreError> {
         let (reply, answer) = oneshot::channel();
         let transfer = body::Transfer::new(Arc::clone(&self.remote), object.clone());
         self.runtime.spawn(async move {
@@ -153,6 +172,75 @@ impl S3Store {
         });
         let stopped = |_| Err(self.stopped(&object.key));
         answer.blocking_recv().unwrap_or_else(stopped)
+    }
+
+    /// Puts a file in the place of whatever has this key. Readers see the old object or the whole
+    /// new one. `interrupted` is looked at while it goes.
+    ///
+    /// # Errors
+    /// [`StoreError::Denied`] names the permission; [`StoreError::Stopped`] after an interrupt.
+    /// The old object is then still there, unless the answer alone was lost.
+    pub fn put_file(
+        &self,
+        key: &str,
+        path: &Path,
+        content_type: &'static str,
+        interrupted: &AtomicBool,
+    ) -> Result<(), StoreError> {
+        let mut upload = put::Upload::new(Arc::clone(&self.remote), key, path, content_type);
+        self.wait(async {
+            match body::unless(raised(interrupted), upload.run()).await {
+                Some(Ok(())) => Ok(()),
+                Some(Err(error)) => {
+                    let _ = tokio::time::timeout(self.remote.stall_timeout, upload.abort()).await;
+                    Err(error)
+                }
+                None => {
+                    let _ = tokio::time::timeout(ABORT_PATIENCE, upload.abort()).await;
+                    Err(self.stopped(key))
+                }
+            }
+        })
+    }
+
+    /// Puts a few bytes under a key that has no object (`If-None-Match: *`).
+    ///
+    /// # Errors
+    /// As [`S3Store::put_file`]. A put whose answer was lost is made again, and then finds its
+    /// own object: whoever asks must be able to tell it.
+    pub fn put_new(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        content_type: &str,
+    ) -> Result<PutNew, StoreError> {
+        self.wait(put::put_new(&self.remote, key, bytes, content_type))
+    }
+
+    /// Deletes an object; it may be gone already.
+    pub fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.wait(put::delete(&self.remote, key))
+    }
+
+    /// [`S3Store::delete`] for the way out: gives up after `patience`, as
+    /// [`StoreError::Stopped`].
+    pub fn delete_within(&self, key: &str, patience: Duration) -> Result<(), StoreError> {
+        let delete = put::delete(&self.remote, key);
+        let done = self.wait(async { tokio::time::timeout(patience, delete).await });
+        done.unwrap_or_else(|_| Err(self.stopped(key)))
+    }
+
+    /// Runs a write on this thread, so that it can look at what its caller owns. Not to be used
+    /// on a store that another thread may [`S3Store::stop`].
+    fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.handle.block_on(work)
+    }
+}
+
+/// Ends when the flag is up.
+async fn raised(flag: &AtomicBool) {
+    while !flag.load(Ordering::Relaxed) {
+        tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }
 
@@ -164,7 +252,11 @@ struct Remote {
     /// Replaced when the bucket turns out to lie in another region.
     client: Mutex<Client>,
     payer: Option<RequestPayer>,
+    connect_timeout: Duration,
     stall_timeout: Duration,
+    /// See [`StoreOptions`].
+    put_bytes: u64,
+    part_bytes: u64,
     retry: RetryPolicy,
 }
 

@@ -50,15 +50,19 @@ pub(super) fn refusal(
 fn denied(reply: Reply<'_>, place: &Place, target: Target<'_>) -> StoreError {
     let kms = reply.code.starts_with("KMS.") || reply.message.to_ascii_lowercase().contains("kms");
     let url = place.of(target);
-    let (doing, permission, advice) = match target {
+    let doing = match target {
+        Target::List { .. } => "list",
+        Target::Get { .. } => "read",
+        Target::Put { .. } => "write",
+        Target::Delete { .. } => "delete",
+    };
+    let (permission, advice) = match target {
         _ if !place.signed => (
-            if matches!(target, Target::List { .. }) { "list" } else { "read" },
             "anonymous access",
             "it is not open to everybody: leave out --no-sign-request and use credentials"
                 .to_string(),
         ),
         Target::List { .. } => (
-            "list",
             "s3:ListBucket",
             format!(
                 "the credentials need s3:ListBucket on bucket {} for this prefix (and \
@@ -67,15 +71,29 @@ fn denied(reply: Reply<'_>, place: &Place, target: Target<'_>) -> StoreError {
             ),
         ),
         Target::Get { .. } if kms => (
-            "read",
             "kms:Decrypt",
             "the credentials need kms:Decrypt on the key that encrypts the object".to_string(),
         ),
         Target::Get { .. } => (
-            "read",
             "s3:GetObject",
             "the credentials need s3:GetObject on it (and --request-payer where the owner asks \
              for it)"
+                .to_string(),
+        ),
+        Target::Put { .. } if kms => (
+            "kms:GenerateDataKey",
+            "the credentials need kms:GenerateDataKey and kms:Decrypt on the key that encrypts \
+             the bucket"
+                .to_string(),
+        ),
+        Target::Put { .. } => (
+            "s3:PutObject",
+            "the credentials need s3:PutObject on it; `rawcat policy` prints all that is needed"
+                .to_string(),
+        ),
+        Target::Delete { .. } => (
+            "s3:DeleteObject",
+            "the credentials need s3:DeleteObject on it; `rawcat policy` prints all that is needed"
                 .to_string(),
         ),
     };
