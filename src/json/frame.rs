@@ -145,7 +145,7 @@ impl Column {
 ///
 /// `ts_utc` is in microseconds since 1970-01-01T00:00:00Z, `offsets` are byte offsets of the
 /// records in the decoded object. All columns have `rows` values. A flattened object has no
-/// column itself: it is in `objects`, so that the schema knows that it was seen.
+/// column itself: it is in `seen`, so that the schema knows that it was seen.
 #[derive(Clone, Default, Debug, PartialEq)]
 pub struct Frame {
     pub rows: usize,

@@ -13,7 +13,8 @@
 //! reads as strings, passes (2) and fails (4): it stays in quarantine with the rest.
 //!
 //! Every position is looked at by at most two of these readings at a time, since a `}{` inside
-//! one's string is structure to the other: the search is linear in the bytes.
+//! one's string is structure to the other; reading (4) ends at the first byte that contradicts,
+//! and stretches without quotes are looked at once.
 
 use memchr::memchr;
 
