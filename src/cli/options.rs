@@ -11,8 +11,8 @@ use chrono_tz::Tz;
 use clap::{Args, ValueEnum, ValueHint};
 
 use crate::config::value::{
-    PictureSize, TypedColumn, parse_column, parse_columns, parse_count, parse_duration, parse_size,
-    parse_step,
+    PictureSize, TypedColumn, parse_column, parse_columns, parse_count, parse_duration,
+    parse_record_size, parse_size, parse_step,
 };
 use crate::config::zone;
 
@@ -284,7 +284,7 @@ pub struct LimitArgs {
     pub max_object_bytes: u64,
 
     /// Most bytes of one record; a longer one is quarantined
-    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size,
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_record_size,
         hide_short_help = true)]
     pub max_record_bytes: u64,
 }

@@ -1,12 +1,12 @@
 //! `rawcat cat`: records on stdout, one a line.
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use chrono::{DateTime, Utc};
 
 use super::windows::{job_error, open_store, read_spec, windows};
 use crate::config::{CatConfig, CatWhat};
-use crate::error::{Error, ExitCode, Interrupt, say};
+use crate::error::{Error, ExitCode, Interrupt, printable, say};
 use crate::job::{PrintError, Printed, Printing, print_days, print_key};
 use crate::progress::{Mode, Progress};
 use crate::window::Window;
@@ -20,7 +20,11 @@ pub fn cat(config: &CatConfig, interrupt: &Interrupt) -> Result<ExitCode, Error>
         raw: config.raw,
         columns: config.columns.clone(),
     };
-    let mut out = BufWriter::with_capacity(1 << 16, io::stdout());
+    let stdout = io::stdout();
+    let mut out: Box<dyn Write + Send> = match stdout.is_terminal() {
+        true => Box::new(Escaping { to: stdout, line: Vec::new() }),
+        false => Box::new(BufWriter::with_capacity(1 << 16, stdout)),
+    };
     let mut skipped = false;
     match &config.what {
         CatWhat::Days(days) => {
@@ -28,19 +32,43 @@ pub fn cat(config: &CatConfig, interrupt: &Interrupt) -> Result<ExitCode, Error>
                 let spec = read_spec(&config.input, window)?;
                 let progress = Progress::new(quietly(config.mode));
                 let printed =
-                    print_days(&spec, &store, &printing, &mut out, &progress, interrupt.flag());
+                    print_days(&spec, &store, &printing, &mut *out, &progress, interrupt.flag());
                 progress.finish();
                 skipped |= report(&printed.map_err(print_error)?);
             }
         }
         CatWhat::Key(key) => {
             let spec = read_spec(&config.input, any_time())?;
-            let printed = print_key(&spec, &store, key, &printing, &mut out, interrupt.flag());
+            let printed = print_key(&spec, &store, key, &printing, &mut *out, interrupt.flag());
             skipped |= report(&printed.map_err(print_error)?);
         }
     }
-    io::Write::flush(&mut out).map_err(Error::stdout)?;
+    out.flush().map_err(Error::stdout)?;
     Ok(if skipped { ExitCode::Skipped } else { ExitCode::Complete })
+}
+
+/// A terminal obeys what stands in records, unless it is escaped. Pipes get every byte as it is.
+struct Escaping<W> {
+    to: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Write for Escaping<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            let text = String::from_utf8_lossy(&line[..end]);
+            writeln!(self.to, "{}", printable(&text))?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let rest = std::mem::take(&mut self.line);
+        self.to.write_all(printable(&String::from_utf8_lossy(&rest)).as_bytes())?;
+        self.to.flush()
+    }
 }
 
 /// A window that is not looked at: every record of a key is printed.
@@ -76,5 +104,22 @@ fn print_error(error: PrintError) -> Error {
         error @ (PrintError::NoColumn { .. } | PrintError::NoObject { .. }) => {
             Error::Usage { message: error.to_string(), hint: None }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_never_steered_by_a_record() {
+        let mut out = Escaping { to: Vec::new(), line: Vec::new() };
+        for part in ["{\"a\":\"\u{1b}[31", "m\"}\nplain\nend"] {
+            out.write_all(part.as_bytes()).unwrap();
+        }
+        out.flush().unwrap();
+        let text = String::from_utf8(out.to).unwrap();
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        assert!(text.ends_with("\nplain\nend"), "{text:?}");
     }
 }

@@ -128,6 +128,15 @@ pub fn parse_size(text: &str) -> Result<u64, ValueError> {
     }
 }
 
+/// Like [`parse_size`], up to what one value of a table can hold.
+pub fn parse_record_size(text: &str) -> Result<u64, ValueError> {
+    const MOST: u64 = 1 << 30;
+    match parse_size(text)? {
+        size if size <= MOST => Ok(size),
+        _ => Err(ValueError::new("no record can be larger than 1GiB", "give at most 1GiB")),
+    }
+}
+
 /// A whole number from 1 on.
 pub fn parse_count(text: &str) -> Result<NonZeroUsize, ValueError> {
     let number: usize = text.parse().map_err(|_| {
