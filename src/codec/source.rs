@@ -12,7 +12,7 @@ use super::{Input, Step};
 /// Bytes read from a stream at a time.
 const READ_BYTES: usize = 1 << 20;
 
-/// What is held of a layer's output, at least, before its end is given up on.
+/// What is held of a stream or a layer's output, at least, before its end is given up on.
 const GATHER_BYTES: usize = 16 << 20;
 
 enum Feed {
@@ -50,7 +50,7 @@ impl Source {
         Source { bytes, at: 0, base: 0, feed: Feed::Layer(layer), ended, failure }
     }
 
-    /// Pulls a layer's output together while it is small, so that it can be decoded from memory.
+    /// Pulls everything together while it is small, so that it can be decoded from memory.
     pub fn gather(&mut self) {
         while self.available().len() < GATHER_BYTES && self.refill() {}
     }

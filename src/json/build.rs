@@ -20,21 +20,21 @@ pub(super) enum SlotKind {
     Text,
     EscapedText,
     List,
-    /// An object, whose members have slots of their own up to the tape index `last`.
+    /// An object, whose members have the slots behind its own.
     Object,
     /// Overruled by a later member of the same key.
     Dead,
 }
 
 /// A value on the tape: `bytes[start..end]` of the block.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Slot {
     pub node: u32,
     pub start: u32,
     pub end: u32,
-    /// For an object: the tape index behind its last member.
-    pub last: u32,
     pub kind: SlotKind,
+    /// The value may be written into a column, or is looked at.
+    pub noted: bool,
     /// For a list: the kinds of its items.
     pub kinds: Kinds,
 }

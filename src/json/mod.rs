@@ -18,12 +18,14 @@
 mod build;
 mod chunk;
 pub mod frame;
+mod glue;
 mod number;
 mod pass;
 mod plan;
 mod reader;
 mod resync;
 mod scan;
+mod shape;
 mod text;
 
 pub use chunk::{Chunk, Fate, MAX_KEPT_BYTES, MAX_PLACES, MorePlaces, Quarantined, SOURCES, Tally};

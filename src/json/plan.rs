@@ -3,6 +3,7 @@
 
 use hashbrown::HashMap;
 
+use super::glue::Glue;
 use crate::schema::{ColumnSpec, ColumnType, Kinds, Path, Pins};
 
 /// No node, no slot, no column.
@@ -46,33 +47,55 @@ fn leads_to_any<'n>(path: &Path, names: impl IntoIterator<Item = &'n String>) ->
     names.any(|name| name.len() >= inside.len() && flat(name).starts_with(&inside))
 }
 
-/// One path.
-pub(super) struct Node {
-    pub path: Path,
-    /// `"key":` as producers write it, to be compared with the bytes at once. `None` where the key
-    /// can only be written with escapes.
-    pub raw: Option<Box<[u8]>>,
+/// What the pass touches of a node for every value. Apart from [`Node`], so that the tracks of a
+/// record lie together in the nearest cache.
+pub(super) struct Track {
+    /// `"key":` with the white space within and behind, as it stood when the key was last looked
+    /// up; `None` where it is too long.
+    pub key: Option<Glue>,
+    /// Its values may be written into a column, or are looked at.
+    pub noted: bool,
+    /// Declared as JSON, with nothing inside that is a time or a group: its members are scanned
+    /// and no more. So keys that are data cost nothing.
+    pub opaque: bool,
+    /// Objects that are open around it, the record among them.
+    pub depth: u32,
     /// The member that followed this one last time.
     pub next: u32,
     /// For an object: the member that stood first last time.
     pub first: u32,
+    /// Its value in the record of this serial number, as an index of the tape.
+    pub slot: u32,
+    pub record: u64,
+}
+
+impl Track {
+    fn new(depth: u32) -> Self {
+        Track {
+            key: None,
+            noted: false,
+            opaque: false,
+            depth,
+            next: NONE,
+            first: NONE,
+            slot: NONE,
+            record: 0,
+        }
+    }
+}
+
+/// One path.
+pub(super) struct Node {
+    pub path: Path,
     children: HashMap<Box<[u8]>, u32>,
-    /// Its values are noted on the tape.
-    pub noted: bool,
     /// Its values are written into a column.
     pub column: bool,
     pub pin: Option<ColumnType>,
     /// An object here is written as one JSON value. Its members are noted all the same, since
     /// one may be the record's time; their columns are not published.
     pub whole: bool,
-    /// Declared as JSON, with nothing inside that is a time or a group: its members are scanned
-    /// and no more. So keys that are data cost nothing.
-    pub opaque: bool,
     /// What was seen here in rows of the day, by this reader or as it was told.
     pub kinds: Kinds,
-    /// The serial number of the record that last had this path, and its slot there.
-    pub record: u64,
-    pub slot: u32,
     /// The column being built, valid in frame number `frame`.
     pub builder: u32,
     pub frame: u64,
@@ -81,6 +104,8 @@ pub(super) struct Node {
 /// The nodes, and which of them are times and groups.
 pub(super) struct Plan {
     pub nodes: Vec<Node>,
+    /// One for each node.
+    pub tracks: Vec<Track>,
     projection: Projection,
     pins: Pins,
     time_names: Vec<String>,
@@ -102,6 +127,7 @@ impl Plan {
     ) -> Self {
         let mut plan = Plan {
             nodes: Vec::new(),
+            tracks: Vec::new(),
             time_nodes: vec![Vec::new(); time_names.len()],
             group_nodes: vec![Vec::new(); group_names.len()],
             time_ranks: Vec::new(),
@@ -111,7 +137,8 @@ impl Plan {
             group_names,
             pinned: Vec::new(),
         };
-        plan.nodes.push(Node::new(Path::root(), b""));
+        plan.nodes.push(Node::new(Path::root()));
+        plan.tracks.push(Track::new(0));
         plan
     }
 
@@ -123,14 +150,16 @@ impl Plan {
         // A key that is no UTF-8 gets the record quarantined; its node is never published.
         let path = self.nodes[parent as usize].path.child(&String::from_utf8_lossy(key));
         let id = self.nodes.len() as u32;
-        let mut node = Node::new(path, key);
-        self.assign_roles(id, &mut node);
+        let depth = self.tracks[parent as usize].depth + 1;
+        let (mut node, mut track) = (Node::new(path), Track::new(depth));
+        self.assign_roles(id, &mut node, &mut track);
         self.nodes.push(node);
+        self.tracks.push(track);
         self.nodes[parent as usize].children.insert(key.into(), id);
         id
     }
 
-    fn assign_roles(&mut self, id: u32, node: &mut Node) {
+    fn assign_roles(&mut self, id: u32, node: &mut Node, track: &mut Track) {
         let named = |names: &[String]| -> Vec<usize> {
             (0..names.len()).filter(|&rank| node.path.is_named(&names[rank])).collect()
         };
@@ -138,7 +167,7 @@ impl Plan {
         node.column = self.projection.wants(&node.path);
         node.pin =
             self.pins.iter().find(|(name, _)| node.path.is_named(name)).map(|(_, pinned)| *pinned);
-        node.noted = node.column
+        track.noted = node.column
             || node.pin.is_some()
             || !times.is_empty()
             || !groups.is_empty()
@@ -147,7 +176,7 @@ impl Plan {
             self.pinned.push(id);
             node.whole = node.pin == Some(ColumnType::Json);
             let asked = self.time_names.iter().chain(&self.group_names);
-            node.opaque = node.whole && !leads_to_any(&node.path, asked);
+            track.opaque = node.whole && !leads_to_any(&node.path, asked);
         }
         for &rank in &times {
             let rank = rank as u16;
@@ -180,22 +209,14 @@ impl Plan {
 }
 
 impl Node {
-    fn new(path: Path, key: &[u8]) -> Self {
-        let plain = !key.iter().any(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+    fn new(path: Path) -> Self {
         Node {
             path,
-            raw: plain.then(|| [b"\"", key, b"\":"].concat().into()),
-            next: NONE,
-            first: NONE,
             children: HashMap::new(),
-            noted: false,
             column: false,
             pin: None,
             whole: false,
-            opaque: false,
             kinds: Kinds::NONE,
-            record: 0,
-            slot: NONE,
             builder: NONE,
             frame: 0,
         }

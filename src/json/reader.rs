@@ -382,10 +382,10 @@ impl Reader {
         }
         let mut widened = Written::Yes;
         for slot in &self.pass.tape {
-            let node = &mut self.pass.plan.nodes[slot.node as usize];
-            if slot.kind == SlotKind::Dead || !node.noted {
+            if !slot.noted || slot.kind == SlotKind::Dead {
                 continue;
             }
+            let node = &mut self.pass.plan.nodes[slot.node as usize];
             if node.frame != self.frame {
                 node.frame = self.frame;
                 node.builder = self.builders.len() as u32;

@@ -5,6 +5,7 @@
 //! block at once): bytes from 0x80 up are opaque inside strings and errors outside.
 
 use super::Reason;
+use super::build::SlotKind;
 use crate::schema::Kinds;
 
 /// Why a token has no end.
@@ -35,34 +36,17 @@ pub(super) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
-/// The bytes that interest a string scan: `"`, `\` and control characters, as a bit mask of 16.
+/// The bytes that interest a string scan: `"`, `\` and control characters, as a bit mask of 32.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn string_mask(chunk: &[u8; 16]) -> u32 {
+fn string_mask(chunk: &[u8; STRIDE]) -> u32 {
     // SAFETY: SSE2 belongs to every x86-64 processor, so the needed feature is always there.
-    unsafe { string_mask_sse2(chunk) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[inline]
-#[target_feature(enable = "sse2")]
-fn string_mask_sse2(chunk: &[u8; 16]) -> u32 {
-    use std::arch::x86_64::{
-        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
-        _mm_set1_epi8,
-    };
-    let word = u128::from_le_bytes(*chunk);
-    // The two halves become one load.
-    let lanes = _mm_set_epi64x((word >> 64) as i64, word as i64);
-    let quote = _mm_cmpeq_epi8(lanes, _mm_set1_epi8(b'"' as i8));
-    let escape = _mm_cmpeq_epi8(lanes, _mm_set1_epi8(b'\\' as i8));
-    let control = _mm_cmpeq_epi8(_mm_min_epu8(lanes, _mm_set1_epi8(0x1F)), lanes);
-    _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, escape), control)) as u32
+    unsafe { sse2::string_mask(chunk) }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
-fn string_mask(chunk: &[u8; 16]) -> u32 {
+fn string_mask(chunk: &[u8; STRIDE]) -> u32 {
     let mut mask = 0;
     for (bit, &byte) in chunk.iter().enumerate() {
         mask |= u32::from(byte == b'"' || byte == b'\\' || byte < 0x20) << bit;
@@ -70,20 +54,113 @@ fn string_mask(chunk: &[u8; 16]) -> u32 {
     mask
 }
 
+/// Which of 16 bytes are digits, and which are points.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn number_masks(chunk: &[u8; 16]) -> (u32, u32) {
+    // SAFETY: as in `string_mask`.
+    unsafe { sse2::number_masks(chunk) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+fn number_masks(chunk: &[u8; 16]) -> (u32, u32) {
+    let mut masks = (0, 0);
+    for (bit, &byte) in chunk.iter().enumerate() {
+        masks.0 |= u32::from(byte.is_ascii_digit()) << bit;
+        masks.1 |= u32::from(byte == b'.') << bit;
+    }
+    masks
+}
+
+/// 16 bytes at once, on x86-64.
+#[cfg(target_arch = "x86_64")]
+mod sse2 {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
+        _mm_set1_epi8, _mm_sub_epi8,
+    };
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn string_mask(chunk: &[u8; super::STRIDE]) -> u32 {
+        let (halves, _) = chunk.as_chunks::<16>();
+        let special = |half: &[u8; 16]| {
+            let lanes = load(half);
+            let quote = _mm_cmpeq_epi8(lanes, _mm_set1_epi8(b'"' as i8));
+            let escape = _mm_cmpeq_epi8(lanes, _mm_set1_epi8(b'\\' as i8));
+            let control = at_most(lanes, 0x1F);
+            _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, escape), control)) as u32
+        };
+        special(&halves[0]) | special(&halves[1]) << 16
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn number_masks(chunk: &[u8; 16]) -> (u32, u32) {
+        let lanes = load(chunk);
+        let digits = at_most(_mm_sub_epi8(lanes, _mm_set1_epi8(b'0' as i8)), 9);
+        let points = _mm_cmpeq_epi8(lanes, _mm_set1_epi8(b'.' as i8));
+        (_mm_movemask_epi8(digits) as u32, _mm_movemask_epi8(points) as u32)
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn at_most(lanes: __m128i, greatest: i8) -> __m128i {
+        _mm_cmpeq_epi8(_mm_min_epu8(lanes, _mm_set1_epi8(greatest)), lanes)
+    }
+
+    /// The two halves become one load.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn load(bytes: &[u8; 16]) -> __m128i {
+        let word = u128::from_le_bytes(*bytes);
+        _mm_set_epi64x((word >> 64) as i64, word as i64)
+    }
+}
+
+/// How many bytes of a string are looked at together.
+const STRIDE: usize = 32;
+
 /// The first byte at or behind `at` that is `"`, `\` or a control character.
 #[inline(always)]
 pub(super) fn next_special(bytes: &[u8], mut at: usize) -> Option<usize> {
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<STRIDE>()) {
         let mask = string_mask(chunk);
         if mask != 0 {
             return Some(at + mask.trailing_zeros() as usize);
         }
-        at += 16;
+        at += STRIDE;
     }
+    last_special(bytes, at)
+}
+
+/// The same, near the end of the bytes.
+#[inline(never)]
+fn last_special(bytes: &[u8], at: usize) -> Option<usize> {
     bytes[at..]
         .iter()
         .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)
         .map(|found| at + found)
+}
+
+/// True where a string without escapes, whose first byte behind the opening quote is at `at`, is
+/// `len` bytes long. False also where the bytes do not suffice to tell.
+#[inline(always)]
+pub(super) fn is_string_of(bytes: &[u8], mut at: usize, mut len: usize) -> bool {
+    loop {
+        let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<STRIDE>()) else {
+            return false;
+        };
+        let mask = string_mask(chunk);
+        if let Some(quote) = chunk.get(len) {
+            return *quote == b'"' && mask << (STRIDE - 1 - len) == 1 << (STRIDE - 1);
+        }
+        if mask != 0 {
+            return false;
+        }
+        (at, len) = (at + STRIDE, len - STRIDE);
+    }
 }
 
 /// A string that was scanned: where its closing quote is, and what it takes to read it.
@@ -177,6 +254,61 @@ fn hex4(bytes: &[u8], at: usize) -> Result<Option<u16>, Fault> {
 /// record never ends in a number.
 #[inline(always)]
 pub(super) fn number(bytes: &[u8], at: usize) -> Result<(usize, bool), Fault> {
+    match bytes[at..].first_chunk::<16>().and_then(short_number) {
+        Some((len, fractional)) => Ok((at + len, fractional)),
+        None => any_number(bytes, at),
+    }
+}
+
+/// Length, and whether there is a fraction, of a number that ends within 16 bytes and has no
+/// exponent; `None` for all that needs a closer look. No loop and few branches: lengths of numbers
+/// are not to be foreseen.
+#[inline(always)]
+fn short_number(chunk: &[u8; 16]) -> Option<(usize, bool)> {
+    let sign = usize::from(chunk[0] == b'-');
+    let (digits, points) = number_masks(chunk);
+    let (digits, points) = (digits >> sign, points >> sign);
+    let len = (!(digits | points)).trailing_zeros() as usize;
+    let follows = *chunk.get(sign + len)?;
+    let points = points & ((1 << len) - 1);
+    // Digits before the point: all of them where there is none.
+    let whole = len.min(points.trailing_zeros() as usize);
+    let zero_in_front = chunk[sign] == b'0' && whole > 1;
+    let fraction = len - whole;
+    let bad = whole == 0
+        || zero_in_front
+        || fraction == 1
+        || points & points.wrapping_sub(1) != 0
+        || follows | 0x20 == b'e';
+    (!bad).then_some((sign + len, fraction > 0))
+}
+
+/// Whether there is a fraction in a number without exponent that begins at `at` and is `len` bytes
+/// long. `None` where there is no such number, or it needs a closer look.
+#[inline(always)]
+pub(super) fn is_number_of(bytes: &[u8], at: usize, len: usize) -> Option<bool> {
+    let chunk = bytes.get(at..)?.first_chunk::<16>()?;
+    let follows = *chunk.get(len)?;
+    let negative = chunk[0] == b'-';
+    let (digits, points) = number_masks(chunk);
+    let within = (1 << len) - 1;
+    let unlike = (digits | points | u32::from(negative)) ^ within;
+    let points = points & within;
+    let first = u32::from(negative);
+    // The place of the point, or the number's end.
+    let point = (points | 1 << len).trailing_zeros();
+    let zero_in_front = chunk[first as usize] == b'0' && point > first + 1;
+    let bad = unlike & (within << 1 | 1) != 0
+        || point == first
+        || point + 1 == len as u32
+        || zero_in_front
+        || points & points.wrapping_sub(1) != 0
+        || follows | 0x20 == b'e';
+    (!bad).then_some(points != 0)
+}
+
+#[inline(never)]
+fn any_number(bytes: &[u8], at: usize) -> Result<(usize, bool), Fault> {
     const BAD: Fault = Fault::Bad(Reason::BadNumber);
     let mut end = at;
     if bytes[end] == b'-' {
@@ -235,6 +367,18 @@ pub(super) fn literal(bytes: &[u8], at: usize, word: &'static [u8]) -> Result<us
     } else {
         Err(Fault::Bad(Reason::BadLiteral))
     }
+}
+
+/// Scans whichever of `true`, `false` and `null` stands at `at`.
+#[inline(always)]
+pub(super) fn any_literal(bytes: &[u8], at: usize) -> Result<(SlotKind, usize), Fault> {
+    Ok(match bytes.get(at) {
+        Some(b't') => (SlotKind::True, literal(bytes, at, b"true")?),
+        Some(b'f') => (SlotKind::False, literal(bytes, at, b"false")?),
+        Some(b'n') => (SlotKind::Null, literal(bytes, at, b"null")?),
+        Some(_) => return Err(Fault::Bad(Reason::UnexpectedByte)),
+        None => return Err(Fault::End),
+    })
 }
 
 /// What [`container`] found.

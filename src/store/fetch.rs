@@ -12,6 +12,10 @@ use super::folder::FolderStore;
 use super::s3::ReadAhead;
 use super::{Body, FetchLimits, ObjectMeta, StoreError};
 
+/// Larger files are read as streams: block by block into one buffer that stays in the processor's
+/// cache, where a whole file would go through memory and fault in new pages.
+const WHOLE_FILE_BYTES: u64 = 1 << 20;
+
 /// The bodies of a list of objects. Dropping it stops what is under way.
 #[derive(Debug)]
 pub struct Fetch(Kind);
@@ -83,7 +87,7 @@ impl FolderFetch {
         let permit = self.budget.take(self.limits.charge(object.bytes))?;
         *next += 1;
         drop(next);
-        let content = self.store.read(object, self.limits.whole_bytes);
+        let content = self.store.read(object, self.limits.whole_bytes.min(WHOLE_FILE_BYTES));
         let body = content.map(|content| Body::new(object.bytes, content, permit));
         Some((index, body))
     }

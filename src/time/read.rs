@@ -13,9 +13,9 @@ use crate::window::local_to_utc_secs;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeValue<'a> {
     /// A string, unescaped.
-    Text(&'a str),
+    Text(&'a [u8]),
     /// A number as it stands in the source.
-    Number(&'a str),
+    Number(&'a [u8]),
 }
 
 /// An instant that was read.
@@ -41,11 +41,9 @@ pub struct Instant {
 #[inline]
 pub fn read_time(value: TimeValue<'_>, field_tz: Tz) -> Option<Instant> {
     match value {
-        TimeValue::Text(text) => {
-            let bytes = text.as_bytes();
-            if bytes.get(4) == Some(&b'-') { read_text(bytes, field_tz) } else { number(bytes) }
-        }
-        TimeValue::Number(literal) => number(literal.as_bytes()),
+        TimeValue::Text(text) if text.get(4) == Some(&b'-') => read_text(text, field_tz),
+        TimeValue::Text(text) => number(text),
+        TimeValue::Number(literal) => number(literal),
     }
 }
 

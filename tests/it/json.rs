@@ -44,7 +44,7 @@ fn read_object(reader: &mut Reader, bytes: &[u8], cuts: &[usize], read: &mut Rea
     for end in cuts {
         let chunk =
             reader.read(&bytes[begin..end], end == bytes.len(), &mut |times| match times.get(0) {
-                Some(TimeText::Text("out")) => Fate::Before,
+                Some(TimeText::Text(b"out")) => Fate::Before,
                 _ => Fate::Keep { ts_utc: 7, source: 0, clamped: false },
             });
         begin += chunk.consumed;
@@ -143,6 +143,24 @@ fn white_space_of_any_kind_and_none_may_stand_between_records() {
     let read = read_all(bytes);
     assert_eq!((kept(&read), read.quarantine.len()), (6, 0));
     assert_eq!(read.tally.record_bytes + read.tally.separator_bytes, bytes.len() as u64);
+}
+
+#[test]
+fn white_space_within_records_may_change_from_one_to_the_next() {
+    let spaces = ["", "", " ", "", "\n\t", "  ", ""];
+    for (before, behind) in [(0, 1), (1, 0), (1, 1), (2, 3)] {
+        let text: String = (0..200)
+            .map(|at| {
+                let (before, behind) = (spaces[at * before % 7], spaces[at * behind % 7]);
+                format!(
+                    "{{\"n\"{before}:{behind}{at}{before},{behind}\"s\":{before}\"x\"{behind}}}"
+                )
+            })
+            .collect();
+        let read = read_all(text.as_bytes());
+        assert_eq!((kept(&read), reasons(&read)), (200, vec![]), "{before} {behind}");
+        assert_eq!(cells(&read).len(), 400);
+    }
 }
 
 #[test]
