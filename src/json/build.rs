@@ -86,6 +86,8 @@ pub(super) struct Builder {
     len: usize,
     /// A wider value came: what was written is void, only kinds are still noted.
     void: bool,
+    /// Text goes into the column as it stands, and has been seen here.
+    takes_text: bool,
 }
 
 /// Whether a value could be written.
@@ -106,6 +108,7 @@ impl Builder {
             valid: None,
             len: 0,
             void: false,
+            takes_text: false,
         }
     }
 
@@ -114,7 +117,24 @@ impl Builder {
     }
 
     /// Writes the slot's value as the value of `row`. Rows between are null.
+    #[inline]
     pub fn write(&mut self, row: usize, slot: &Slot, bytes: &[u8], node: &mut Node) -> Written {
+        if slot.kind == SlotKind::Text
+            && self.takes_text
+            && self.len == row
+            && let Values::Text(texts) = &mut self.values
+        {
+            texts.push_span(bytes, slot.start as usize, slot.end as usize);
+            self.len = row + 1;
+            if let Some(valid) = &mut self.valid {
+                valid.push(true);
+            }
+            return Written::Yes;
+        }
+        self.write_any(row, slot, bytes, node)
+    }
+
+    fn write_any(&mut self, row: usize, slot: &Slot, bytes: &[u8], node: &mut Node) -> Written {
         let (kinds, literal) = slot.look(bytes);
         let widened = !node.kinds.contains(kinds) || !self.kinds.contains(kinds);
         if widened {
@@ -122,7 +142,7 @@ impl Builder {
             node.kinds = node.kinds.union(kinds);
             if node.column && node.holds_objects_and_more() && !node.whole {
                 node.whole = true;
-                self.void = true;
+                self.make_void();
                 return Written::Widened;
             }
         }
@@ -134,7 +154,7 @@ impl Builder {
             let needed = node.written_as(node.kinds);
             if needed != self.written_as {
                 if self.written_as != ColumnType::Null {
-                    self.void = true;
+                    self.make_void();
                     return Written::Widened;
                 }
                 self.begin(needed, row);
@@ -146,7 +166,13 @@ impl Builder {
         if let Some(valid) = &mut self.valid {
             valid.push(true);
         }
+        self.takes_text = self.written_as == ColumnType::Text && self.kinds.contains(Kinds::TEXT);
         Written::Yes
+    }
+
+    fn make_void(&mut self) {
+        self.void = true;
+        self.takes_text = false;
     }
 
     fn begin(&mut self, column_type: ColumnType, rows_before: usize) {
@@ -339,10 +365,10 @@ pub(super) fn push_group(keys: &mut GroupKeys, slot: Option<&Slot>, bytes: &[u8]
     keys.valid.push(slot.is_some());
     if let Some(slot) = slot {
         keys.kinds = keys.kinds.union(slot.look(bytes).0);
-        match slot.kind {
-            SlotKind::EscapedText => unescape(slot.span(bytes), &mut keys.texts.bytes),
-            _ => keys.texts.bytes.extend_from_slice(slot.span(bytes)),
+        if slot.kind != SlotKind::EscapedText {
+            return keys.texts.push_span(bytes, slot.start as usize, slot.end as usize);
         }
+        unescape(slot.span(bytes), &mut keys.texts.bytes);
     }
     keys.texts.end_value();
 }

@@ -86,6 +86,22 @@ impl Texts {
         self.end_value();
     }
 
+    /// Appends `block[start..end]`, which is UTF-8. What lies behind it in the block serves to copy a
+    /// short value in one piece of fixed size.
+    #[inline(always)]
+    pub(super) fn push_span(&mut self, block: &[u8], start: usize, end: usize) {
+        const PIECE: usize = 32;
+        match block.get(start..).and_then(|rest| rest.first_chunk::<PIECE>()) {
+            Some(piece) if end - start <= PIECE => {
+                let len = self.bytes.len() + (end - start);
+                self.bytes.extend_from_slice(piece);
+                self.bytes.truncate(len);
+            }
+            _ => self.bytes.extend_from_slice(&block[start..end]),
+        }
+        self.end_value();
+    }
+
     /// Ends the value whose bytes were appended to `bytes`.
     pub fn end_value(&mut self) {
         let end = u32::try_from(self.bytes.len()).expect("a chunk's text is bounded below 4 GiB");

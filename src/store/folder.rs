@@ -4,8 +4,9 @@
 //! followed, those that lead back to a folder above them are not. Nothing is written.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -157,12 +158,7 @@ impl FolderStore {
         }
         let mut file = File::open(&path).map_err(failed)?;
         if object.bytes > whole_bytes {
-            return Ok(Content::Stream(Box::new(FileStream {
-                file,
-                left: object.bytes,
-                object: object.clone(),
-                path,
-            })));
+            return Ok(Content::Stream(Box::new(file_stream(file, object, path))));
         }
         // One byte of room beyond the end, so that the read that finds the end needs no growth.
         let mut bytes = Vec::with_capacity(object.bytes as usize + 1);
@@ -333,27 +329,32 @@ impl Walk {
     }
 }
 
-/// A file that must have exactly the bytes that were listed.
-struct FileStream {
-    file: File,
-    left: u64,
+/// A file that must have exactly the bytes that were listed. Made of the library's parts, which
+/// read into memory that was not cleared before.
+fn file_stream(file: File, object: &ObjectMeta, path: PathBuf) -> impl Read + Send + use<> {
+    let file = Arc::new(file);
+    let end = FileEnd { file: Arc::clone(&file), object: object.clone(), path };
+    file.take(object.bytes).chain(end)
+}
+
+/// Reads nothing, but checks that the file ends where it should.
+struct FileEnd {
+    file: Arc<File>,
     object: ObjectMeta,
     path: PathBuf,
 }
 
-impl Read for FileStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
+impl Read for FileEnd {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        let detail = if self.file.stream_position()? < self.object.bytes {
+            "it is shorter"
+        } else if self.file.read(&mut [0])? > 0 {
+            "it grew"
+        } else {
             return Ok(0);
-        }
-        let got = self.file.read(buf)? as u64;
-        if got > self.left || (got == 0 && self.left > 0) {
-            let detail = if got == 0 { "it is shorter" } else { "it grew" };
-            let error = changed(&self.object, &self.path, detail.to_string());
-            return Err(io::Error::other(error));
-        }
-        self.left -= got;
-        Ok(got as usize)
+        };
+        let error = changed(&self.object, &self.path, detail.to_string());
+        Err(io::Error::other(error))
     }
 }
 
