@@ -411,6 +411,151 @@ mod tests {
         assert_eq!(ran.load(Ordering::Relaxed), 150);
     }
 
+    /// A run of one worker function and one sink over `items` items with `jobs` threads.
+    fn run_with<'a>(
+        items: usize,
+        jobs: usize,
+        interrupted: &'a AtomicBool,
+        work: impl Fn(usize, &Emitter<'_, 'a, usize, String>) + Sync,
+        sink: impl Fn(&Engine<'a, usize, String>, usize) + Sync,
+    ) {
+        let next = AtomicUsize::new(0);
+        let engine: Engine<'a, usize, String> = Engine::new(items, jobs, interrupted);
+        engine
+            .run(
+                &mut vec![(); jobs],
+                &|(), emitter| {
+                    let item = next.fetch_add(1, Ordering::Relaxed);
+                    emitter.claim(item);
+                    work(item, emitter);
+                    Ok(())
+                },
+                &|engine, _, result| {
+                    sink(engine, result);
+                    Ok(())
+                },
+            )
+            .unwrap();
+    }
+
+    fn emit(emitter: &Emitter<'_, '_, usize, String>, bytes: usize) {
+        emitter.emit(0, bytes).unwrap().expect("nothing stops this run");
+    }
+
+    #[test]
+    fn an_item_of_any_length_goes_on_no_faster_than_its_tasks() {
+        const TASKS: usize = 3;
+        for jobs in [1, 2, 4] {
+            let interrupted = AtomicBool::new(false);
+            let (queued, ran) = (&AtomicUsize::new(0), &AtomicUsize::new(0));
+            run_with(
+                1,
+                jobs,
+                &interrupted,
+                |_, emitter| {
+                    for _ in 0..200 {
+                        emit(emitter, 1);
+                        let waiting = queued.load(Ordering::SeqCst) - ran.load(Ordering::SeqCst);
+                        // Those that wait, the batch of this result, and what the others run.
+                        assert!(waiting <= (BATCHES_WAITING + 1) * TASKS + jobs, "{waiting}");
+                    }
+                },
+                |engine, _| {
+                    queued.fetch_add(TASKS, Ordering::SeqCst);
+                    engine.queue((0..TASKS).map(|_| -> Task<'_, String> {
+                        Box::new(move || {
+                            ran.fetch_add(1, Ordering::SeqCst);
+                            Ok(())
+                        })
+                    }));
+                },
+            );
+            assert_eq!(ran.load(Ordering::SeqCst), 200 * TASKS);
+        }
+    }
+
+    #[test]
+    fn threads_without_an_item_run_the_tasks_of_another_threads_item() {
+        let interrupted = AtomicBool::new(false);
+        let ran = &AtomicBool::new(false);
+        run_with(
+            1,
+            2,
+            &interrupted,
+            |_, emitter| {
+                emit(emitter, 1);
+                let began = std::time::Instant::now();
+                while !ran.load(Ordering::SeqCst) {
+                    assert!(began.elapsed().as_secs() < 20, "nobody ran it");
+                    std::thread::yield_now();
+                }
+            },
+            |engine, _| {
+                let task: Task<'_, String> = Box::new(move || {
+                    ran.store(true, Ordering::SeqCst);
+                    Ok(())
+                });
+                engine.queue([task]);
+            },
+        );
+    }
+
+    #[test]
+    fn results_that_wait_for_their_turn_are_bounded_by_what_they_hold() {
+        let interrupted = AtomicBool::new(false);
+        let (ahead, first_ended) = (&AtomicUsize::new(0), &AtomicBool::new(false));
+        run_with(
+            2,
+            2,
+            &interrupted,
+            |item, emitter| {
+                if item == 1 {
+                    for _ in 0..10 {
+                        emit(emitter, KEPT_BYTES_PER_JOB);
+                        ahead.fetch_add(1, Ordering::SeqCst);
+                    }
+                    assert!(first_ended.load(Ordering::SeqCst));
+                    return;
+                }
+                while ahead.load(Ordering::SeqCst) < 2 {
+                    std::thread::yield_now();
+                }
+                std::thread::sleep(std::time::Duration::from_millis(30));
+                assert_eq!(ahead.load(Ordering::SeqCst), 2);
+                first_ended.store(true, Ordering::SeqCst);
+                // However large, it goes on: it is its turn.
+                emit(emitter, 100 * KEPT_BYTES_PER_JOB);
+            },
+            |_, _| (),
+        );
+        assert_eq!(ahead.load(Ordering::SeqCst), 10);
+    }
+
+    #[test]
+    fn a_failure_ends_the_waits_of_those_who_look_for_an_item() {
+        let interrupted = AtomicBool::new(false);
+        let (next, ended) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let end_waits = || ended.store(true, Ordering::SeqCst);
+        let engine: Engine<'_, (), String> = Engine::new(2, 2, &interrupted).on_failure(&end_waits);
+        let outcome = engine.run(
+            &mut [(), ()],
+            &|(), emitter| {
+                let item = next.fetch_add(1, Ordering::Relaxed);
+                if item == 0 {
+                    emitter.claim(item);
+                    return Err("item 0 failed".to_string());
+                }
+                while !ended.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+                // As a queue that was cancelled says it.
+                Err("no item".to_string())
+            },
+            &|_, _, ()| Ok(()),
+        );
+        assert_eq!(outcome, Err("item 0 failed".to_string()));
+    }
+
     #[test]
     fn the_first_failure_ends_the_run_and_is_returned() {
         let interrupted = AtomicBool::new(false);
