@@ -4,9 +4,13 @@
 //! In goes a number of items and two functions: `work` claims an item and turns it into results
 //! (on any thread), `sink` takes the results (one at a time, in order, on whichever thread has
 //! them). Which item a thread works on is for `work` to say, so that items can come from a queue.
-//! The sink may queue tasks, which any thread runs before it begins a new item; so what was read
-//! is written before more is read. Memory is bounded: at most `ITEMS_AHEAD_PER_JOB` items per
-//! job are begun ahead of the sink, and an item with more than one result waits for its turn.
+//! The sink may queue tasks in batches, which any thread runs before it begins a new item; so what
+//! was read is written before more is read.
+//!
+//! Memory is bounded: at most `ITEMS_AHEAD_PER_JOB` items per job are begun ahead of the sink,
+//! results that wait for their turn hold at most `KEPT_BYTES_PER_JOB` per job, and a thread with
+//! one more result runs tasks instead of waiting, as it does while more than `BATCHES_WAITING`
+//! batches are to be run: an item of any length goes on no faster than its tasks.
 //! The engine knows nothing of objects or columns, and nothing async comes here.
 
 use std::cell::Cell;
@@ -16,6 +20,12 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// How many items per job may be begun before the sink has taken the first of them.
 const ITEMS_AHEAD_PER_JOB: usize = 4;
+
+/// How many bytes per job the results may hold that wait for the sink.
+const KEPT_BYTES_PER_JOB: usize = 32 << 20;
+
+/// How many batches of tasks may wait for a thread before results do.
+const BATCHES_WAITING: usize = 1;
 
 /// A piece of work that the sink queued.
 pub type Task<'a, E> = Box<dyn FnOnce() -> Result<(), E> + Send + 'a>;
@@ -29,7 +39,9 @@ pub struct Engine<'a, T, E> {
     changed: Condvar,
     items: usize,
     ahead: usize,
+    kept_bytes_most: usize,
     interrupted: &'a AtomicBool,
+    on_failure: &'a (dyn Fn() + Sync),
 }
 
 struct State<'a, T, E> {
@@ -38,15 +50,21 @@ struct State<'a, T, E> {
     /// The item whose results the sink takes now.
     head: usize,
     results: BTreeMap<usize, Results<T>>,
+    /// What the results hold.
+    kept_bytes: usize,
     draining: bool,
-    tasks: VecDeque<Task<'a, E>>,
+    /// None of them is empty.
+    batches: VecDeque<VecDeque<Task<'a, E>>>,
     busy: usize,
+    /// Threads that wait for `changed`. A system call for nobody costs as much as a small object.
+    waiting: usize,
     failure: Option<E>,
     stopped: bool,
 }
 
 struct Results<T> {
-    queue: VecDeque<T>,
+    /// Results and what they hold in bytes.
+    queue: VecDeque<(T, usize)>,
     complete: bool,
 }
 
@@ -68,17 +86,28 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
                 begun: 0,
                 head: 0,
                 results: BTreeMap::new(),
+                kept_bytes: 0,
                 draining: false,
-                tasks: VecDeque::new(),
+                batches: VecDeque::new(),
                 busy: 0,
+                waiting: 0,
                 failure: None,
                 stopped: false,
             }),
             changed: Condvar::new(),
             items,
             ahead: jobs.max(1) * ITEMS_AHEAD_PER_JOB,
+            kept_bytes_most: jobs.max(1) * KEPT_BYTES_PER_JOB,
             interrupted,
+            on_failure: &|| (),
         }
+    }
+
+    /// What ends the waits of threads that look for their next item, once the run has failed: it
+    /// may be called more than once.
+    pub fn on_failure(mut self, end_waits: &'a (dyn Fn() + Sync)) -> Self {
+        self.on_failure = end_waits;
+        self
     }
 
     /// Works on every item with `workers.len()` threads, each with its own worker.
@@ -103,10 +132,15 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
         self.lock().failure.take().map_or(Ok(()), Err)
     }
 
-    /// Queues a task. Called by the sink.
-    pub fn queue(&self, task: Task<'a, E>) {
-        self.lock().tasks.push_back(task);
-        self.changed.notify_all();
+    /// Queues tasks that hold something together, such as the rows that each of them encodes a
+    /// column of. Called by the sink.
+    pub fn queue(&self, batch: impl IntoIterator<Item = Task<'a, E>>) {
+        let batch: VecDeque<_> = batch.into_iter().collect();
+        if !batch.is_empty() {
+            let mut state = self.lock();
+            state.batches.push_back(batch);
+            self.wake(&state);
+        }
     }
 
     pub fn is_stopped(&self) -> bool {
@@ -115,6 +149,23 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
 
     fn lock(&self) -> MutexGuard<'_, State<'a, T, E>> {
         self.state.lock().expect("no thread panics while it holds the engine's state")
+    }
+
+    fn wait<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State<'a, T, E>>,
+    ) -> MutexGuard<'s, State<'a, T, E>> {
+        state.waiting += 1;
+        let mut state = self.changed.wait(state).expect("no thread panics with the lock held");
+        state.waiting -= 1;
+        state
+    }
+
+    /// Lets those who wait look again.
+    fn wake(&self, state: &State<'a, T, E>) {
+        if state.waiting > 0 {
+            self.changed.notify_all();
+        }
     }
 
     fn work_loop<W>(
@@ -131,11 +182,8 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
                 state.stopped = true;
                 break;
             }
-            if let Some(task) = state.tasks.pop_front() {
-                state.busy += 1;
-                drop(state);
-                let outcome = task();
-                state = self.settle(outcome);
+            if let Some(task) = state.next_task() {
+                state = self.run_task(state, task);
             } else if state.begun < self.items && state.begun < state.head + self.ahead {
                 state.begun += 1;
                 state.busy += 1;
@@ -146,11 +194,21 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
             } else if state.head == self.items && state.busy == 0 {
                 break;
             } else {
-                state = self.changed.wait(state).expect("no thread panics with the lock held");
+                state = self.wait(state);
             }
         }
+        self.wake(&state);
+    }
+
+    fn run_task<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State<'a, T, E>>,
+        task: Task<'a, E>,
+    ) -> MutexGuard<'s, State<'a, T, E>> {
+        state.busy += 1;
         drop(state);
-        self.changed.notify_all();
+        let outcome = task();
+        self.settle(outcome)
     }
 
     fn settle(&self, outcome: Result<(), E>) -> MutexGuard<'_, State<'a, T, E>> {
@@ -159,8 +217,11 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
         if let Err(failure) = outcome {
             state.failure.get_or_insert(failure);
             state.stopped = true;
+            drop(state);
+            (self.on_failure)();
+            state = self.lock();
         }
-        self.changed.notify_all();
+        self.wake(&state);
         state
     }
 
@@ -177,21 +238,41 @@ impl<'a, T: Send, E: Send> Engine<'a, T, E> {
             let Some(results) = state.results.get_mut(&head) else {
                 break;
             };
-            if let Some(result) = results.queue.pop_front() {
+            if let Some((result, bytes)) = results.queue.pop_front() {
+                state.kept_bytes -= bytes;
+                // There is room for a result that waits.
+                self.wake(&state);
                 drop(state);
                 outcome = sink(self, head, result);
                 state = self.lock();
             } else if results.complete {
                 state.results.remove(&head);
                 state.head += 1;
-                self.changed.notify_all();
+                self.wake(&state);
             } else {
                 break;
             }
         }
         state.draining = false;
-        self.changed.notify_all();
+        self.wake(&state);
         outcome
+    }
+}
+
+impl<'a, T, E> State<'a, T, E> {
+    fn next_task(&mut self) -> Option<Task<'a, E>> {
+        let batch = self.batches.front_mut()?;
+        let task = batch.pop_front();
+        if batch.is_empty() {
+            self.batches.pop_front();
+        }
+        task
+    }
+
+    /// Whether one more result of `item` may join those that wait for the sink. What the sink
+    /// takes at once always may: so the head goes on, and with it everything.
+    fn has_room(&self, item: usize, bytes: usize, most: usize) -> bool {
+        self.kept_bytes + bytes <= most || self.head == item && !self.draining
     }
 }
 
@@ -214,26 +295,30 @@ impl<T: Send, E: Send> Emitter<'_, '_, T, E> {
         self.engine.drain(self.sink)
     }
 
-    /// Hands a result on. The first result of an item is kept until its turn; for a further one
-    /// the item itself waits for its turn.
-    pub fn emit(&self, result: T) -> Result<Result<(), Stopped>, E> {
-        let mut state = self.engine.lock();
+    /// Hands a result on that holds `bytes` of memory. While there is no room for it, or while too
+    /// many tasks wait, this thread runs tasks.
+    pub fn emit(&self, result: T, bytes: usize) -> Result<Result<(), Stopped>, E> {
+        let engine = self.engine;
+        let item = self.item.get().expect("an item is claimed before its first result");
+        let mut state = engine.lock();
         loop {
-            if state.stopped || self.engine.interrupted.load(Ordering::Relaxed) {
+            if state.stopped || engine.interrupted.load(Ordering::Relaxed) {
                 return Ok(Err(Stopped));
             }
-            let item = self.item.get().expect("an item is claimed before its first result");
-            let at_head = state.head == item;
-            let results =
-                state.results.get_mut(&item).expect("an item has its place until complete");
-            if at_head || results.queue.is_empty() {
-                results.queue.push_back(result);
+            let has_room = state.has_room(item, bytes, engine.kept_bytes_most);
+            if has_room && state.batches.len() <= BATCHES_WAITING {
                 break;
             }
-            state = self.engine.changed.wait(state).expect("no thread panics with the lock held");
+            state = match state.next_task() {
+                Some(task) => engine.run_task(state, task),
+                None => engine.wait(state),
+            };
         }
+        state.kept_bytes += bytes;
+        let results = state.results.get_mut(&item).expect("an item has its place until complete");
+        results.queue.push_back((result, bytes));
         drop(state);
-        self.engine.drain(self.sink).map(Ok)
+        engine.drain(self.sink).map(Ok)
     }
 
     pub fn is_stopped(&self) -> bool {
@@ -276,7 +361,7 @@ mod tests {
                         if (item * 7 + result).is_multiple_of(5) {
                             std::thread::yield_now();
                         }
-                        emitter.emit(result)?.expect("nothing stops this run");
+                        emitter.emit(result, 1)?.expect("nothing stops this run");
                     }
                     Ok(())
                 },
@@ -310,20 +395,165 @@ mod tests {
                 &mut [(), (), (), ()],
                 &|(), emitter| {
                     emitter.claim(next.fetch_add(1, Ordering::Relaxed));
-                    emitter.emit(()).map(|_| ())
+                    emitter.emit((), 1).map(|_| ())
                 },
                 &|engine, _, ()| {
-                    for _ in 0..3 {
-                        engine.queue(Box::new(move || {
+                    engine.queue((0..3).map(|_| -> Task<'_, String> {
+                        Box::new(move || {
                             count.fetch_add(1, Ordering::Relaxed);
                             Ok(())
-                        }));
-                    }
+                        })
+                    }));
                     Ok(())
                 },
             )
             .unwrap();
         assert_eq!(ran.load(Ordering::Relaxed), 150);
+    }
+
+    /// A run of one worker function and one sink over `items` items with `jobs` threads.
+    fn run_with<'a>(
+        items: usize,
+        jobs: usize,
+        interrupted: &'a AtomicBool,
+        work: impl Fn(usize, &Emitter<'_, 'a, usize, String>) + Sync,
+        sink: impl Fn(&Engine<'a, usize, String>, usize) + Sync,
+    ) {
+        let next = AtomicUsize::new(0);
+        let engine: Engine<'a, usize, String> = Engine::new(items, jobs, interrupted);
+        engine
+            .run(
+                &mut vec![(); jobs],
+                &|(), emitter| {
+                    let item = next.fetch_add(1, Ordering::Relaxed);
+                    emitter.claim(item);
+                    work(item, emitter);
+                    Ok(())
+                },
+                &|engine, _, result| {
+                    sink(engine, result);
+                    Ok(())
+                },
+            )
+            .unwrap();
+    }
+
+    fn emit(emitter: &Emitter<'_, '_, usize, String>, bytes: usize) {
+        emitter.emit(0, bytes).unwrap().expect("nothing stops this run");
+    }
+
+    #[test]
+    fn an_item_of_any_length_goes_on_no_faster_than_its_tasks() {
+        const TASKS: usize = 3;
+        for jobs in [1, 2, 4] {
+            let interrupted = AtomicBool::new(false);
+            let (queued, ran) = (&AtomicUsize::new(0), &AtomicUsize::new(0));
+            run_with(
+                1,
+                jobs,
+                &interrupted,
+                |_, emitter| {
+                    for _ in 0..200 {
+                        emit(emitter, 1);
+                        let waiting = queued.load(Ordering::SeqCst) - ran.load(Ordering::SeqCst);
+                        // Those that wait, the batch of this result, and what the others run.
+                        assert!(waiting <= (BATCHES_WAITING + 1) * TASKS + jobs, "{waiting}");
+                    }
+                },
+                |engine, _| {
+                    queued.fetch_add(TASKS, Ordering::SeqCst);
+                    engine.queue((0..TASKS).map(|_| -> Task<'_, String> {
+                        Box::new(move || {
+                            ran.fetch_add(1, Ordering::SeqCst);
+                            Ok(())
+                        })
+                    }));
+                },
+            );
+            assert_eq!(ran.load(Ordering::SeqCst), 200 * TASKS);
+        }
+    }
+
+    #[test]
+    fn threads_without_an_item_run_the_tasks_of_another_threads_item() {
+        let interrupted = AtomicBool::new(false);
+        let ran = &AtomicBool::new(false);
+        run_with(
+            1,
+            2,
+            &interrupted,
+            |_, emitter| {
+                emit(emitter, 1);
+                let began = std::time::Instant::now();
+                while !ran.load(Ordering::SeqCst) {
+                    assert!(began.elapsed().as_secs() < 20, "nobody ran it");
+                    std::thread::yield_now();
+                }
+            },
+            |engine, _| {
+                let task: Task<'_, String> = Box::new(move || {
+                    ran.store(true, Ordering::SeqCst);
+                    Ok(())
+                });
+                engine.queue([task]);
+            },
+        );
+    }
+
+    #[test]
+    fn results_that_wait_for_their_turn_are_bounded_by_what_they_hold() {
+        let interrupted = AtomicBool::new(false);
+        let (ahead, first_ended) = (&AtomicUsize::new(0), &AtomicBool::new(false));
+        run_with(
+            2,
+            2,
+            &interrupted,
+            |item, emitter| {
+                if item == 1 {
+                    for _ in 0..10 {
+                        emit(emitter, KEPT_BYTES_PER_JOB);
+                        ahead.fetch_add(1, Ordering::SeqCst);
+                    }
+                    assert!(first_ended.load(Ordering::SeqCst));
+                    return;
+                }
+                while ahead.load(Ordering::SeqCst) < 2 {
+                    std::thread::yield_now();
+                }
+                std::thread::sleep(std::time::Duration::from_millis(30));
+                assert_eq!(ahead.load(Ordering::SeqCst), 2);
+                first_ended.store(true, Ordering::SeqCst);
+                // However large, it goes on: it is its turn.
+                emit(emitter, 100 * KEPT_BYTES_PER_JOB);
+            },
+            |_, _| (),
+        );
+        assert_eq!(ahead.load(Ordering::SeqCst), 10);
+    }
+
+    #[test]
+    fn a_failure_ends_the_waits_of_those_who_look_for_an_item() {
+        let interrupted = AtomicBool::new(false);
+        let (next, ended) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let end_waits = || ended.store(true, Ordering::SeqCst);
+        let engine: Engine<'_, (), String> = Engine::new(2, 2, &interrupted).on_failure(&end_waits);
+        let outcome = engine.run(
+            &mut [(), ()],
+            &|(), emitter| {
+                let item = next.fetch_add(1, Ordering::Relaxed);
+                if item == 0 {
+                    emitter.claim(item);
+                    return Err("item 0 failed".to_string());
+                }
+                while !ended.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+                // As a queue that was cancelled says it.
+                Err("no item".to_string())
+            },
+            &|_, _, ()| Ok(()),
+        );
+        assert_eq!(outcome, Err("item 0 failed".to_string()));
     }
 
     #[test]
@@ -339,7 +569,7 @@ mod tests {
                 if item == 10 {
                     return Err("item 10 failed".to_string());
                 }
-                emitter.emit(()).map(|_| ())
+                emitter.emit((), 1).map(|_| ())
             },
             &|_, _, ()| Ok(()),
         );
@@ -360,7 +590,7 @@ mod tests {
                     if item == 100 {
                         interrupted.store(true, Ordering::Relaxed);
                     }
-                    emitter.emit(()).map(|_| ())
+                    emitter.emit((), 1).map(|_| ())
                 },
                 &|_, _, ()| Ok(()),
             )

@@ -47,6 +47,23 @@ pub(super) enum Piece {
     Done(Box<Result<ObjectOutcome, Failure>>),
 }
 
+impl Piece {
+    /// What it holds in memory, about.
+    fn held_bytes(&self) -> usize {
+        match self {
+            Piece::Rows(frame) => {
+                let texts: u64 = frame.lens.iter().map(|len| u64::from(*len)).sum();
+                texts as usize + frame.rows * frame.columns.len() * size_of::<u64>()
+            }
+            Piece::Seen(seen, _) => seen.len() * size_of::<(Path, Kinds)>(),
+            Piece::Done(outcome) => {
+                let lost = outcome.as_ref().as_ref().map_or(&[][..], |outcome| &outcome.lost);
+                lost.iter().map(|lost| size_of::<Lost>() + lost.bytes.len()).sum()
+            }
+        }
+    }
+}
+
 /// What the objects gave.
 #[derive(Default)]
 pub(super) struct Gathered {
@@ -111,9 +128,15 @@ struct Worker {
 /// Reads objects and writes their rows. `Err(JobError::StartOver)` asks for another attempt.
 pub(super) fn gather(run: &Run<'_>, interrupted: &AtomicBool) -> Result<Gathered, JobError> {
     let objects = run.objects.len();
-    let jobs = run.spec.jobs.clamp(1, objects.max(1));
-    let engine: Engine<'_, Piece, JobError> = Engine::new(objects, jobs, interrupted);
+    // Of a records file, columns are encoded while the objects are read, be it a single one.
+    let jobs = match run.records {
+        Some(_) => run.spec.jobs.max(1),
+        None => run.spec.jobs.clamp(1, objects.max(1)),
+    };
     let fetch = run.store.fetch(run.objects.clone(), run.spec.fetch);
+    let end_waits = || fetch.cancel();
+    let engine: Engine<'_, Piece, JobError> =
+        Engine::new(objects, jobs, interrupted).on_failure(&end_waits);
     let mut workers: Vec<Worker> = (0..jobs)
         .map(|_| Worker {
             reader: ObjectReader::new(run.read_spec.clone()),
@@ -222,7 +245,9 @@ fn work<'a>(
         },
     };
     run.progress.advance(1, object.bytes);
-    match emitter.emit(Piece::Done(Box::new(outcome)))? {
+    let piece = Piece::Done(Box::new(outcome));
+    let bytes = piece.held_bytes();
+    match emitter.emit(piece, bytes)? {
         Ok(()) | Err(Stopped) => Ok(()),
     }
 }
@@ -244,7 +269,8 @@ fn give<'a>(
             Piece::Seen(frame.seen, fills)
         }
     };
-    match emitter.emit(piece) {
+    let bytes = piece.held_bytes();
+    match emitter.emit(piece, bytes) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(Stopped)) => Err(None),
         Err(error) => Err(Some(error)),
@@ -262,9 +288,9 @@ fn take<'a>(
 ) -> Result<(), JobError> {
     match piece {
         Piece::Rows(frame) => {
-            see(&mut gathered.schema, &frame.seen);
+            let new_paths = see_rows(&mut gathered.schema, &frame);
             check_columns(run, &gathered.schema, object)?;
-            rows.take(run, engine, &gathered.schema, object, frame);
+            rows.take(run, engine, &gathered.schema, object, frame, &new_paths);
         }
         Piece::Seen(seen, fills) => {
             see(&mut gathered.schema, &seen);
@@ -281,7 +307,7 @@ fn take<'a>(
                 gathered.add(&run.object(object), outcome);
             }
             if object + 1 == run.objects.len() && run.records.is_some() {
-                rows.cut(run, engine, &gathered.schema);
+                rows.end(run, engine, &gathered.schema);
             }
         }
     }
@@ -295,6 +321,19 @@ fn check_columns(run: &Run<'_>, schema: &Schema, object: usize) -> Result<(), Jo
     }
     let key = run.objects[object].key.clone();
     Err(JobError::TooManyColumns { key, parent: schema.widest_object() })
+}
+
+/// The rows in which a path appears for the first time in the day.
+fn see_rows(schema: &mut Schema, frame: &Frame) -> Vec<u32> {
+    let mut new_paths = Vec::new();
+    for ((path, kinds), row) in frame.seen.iter().zip(&frame.first_rows) {
+        let known = schema.paths().len();
+        schema.see(path, *kinds);
+        if schema.paths().len() > known {
+            new_paths.push(*row);
+        }
+    }
+    new_paths
 }
 
 fn see(schema: &mut Schema, seen: &[(Path, Kinds)]) {

@@ -136,6 +136,17 @@ enum Piece {
     Done(Box<Result<ObjectOutcome, Failure>>),
 }
 
+impl Piece {
+    /// What it holds in memory, about.
+    fn held_bytes(&self) -> usize {
+        match self {
+            Piece::Lines(lines) => lines.capacity(),
+            Piece::Seen(seen) => size_of_val(seen.paths()),
+            Piece::Done(_) => 0,
+        }
+    }
+}
+
 struct Printer<'a> {
     read_spec: ReadSpec,
     store: &'a Store,
@@ -240,8 +251,9 @@ impl Printer<'_> {
     ) -> Result<(), PrintError> {
         let jobs = self.spec.jobs.clamp(1, objects.len().max(1));
         let fetch = self.store.fetch(objects.into(), self.spec.fetch);
+        let end_waits = || fetch.cancel();
         let engine: Engine<'_, Piece, PrintError> =
-            Engine::new(objects.len(), jobs, self.interrupted);
+            Engine::new(objects.len(), jobs, self.interrupted).on_failure(&end_waits);
         let mut workers: Vec<ObjectReader> = (0..jobs)
             .map(|_| {
                 let mut reader = ObjectReader::new(spec.clone());
@@ -295,10 +307,14 @@ impl Printer<'_> {
                         put_line(&mut text.borrow_mut(), record, raw);
                     }
                 };
-                let mut take = |frame: Frame| match emitter.emit(piece(text.take(), frame)) {
-                    Ok(Ok(())) => Ok(()),
-                    Ok(Err(Stopped)) => Err(None),
-                    Err(error) => Err(Some(error)),
+                let mut take = |frame: Frame| {
+                    let piece = piece(text.take(), frame);
+                    let bytes = piece.held_bytes();
+                    match emitter.emit(piece, bytes) {
+                        Ok(Ok(())) => Ok(()),
+                        Ok(Err(Stopped)) => Err(None),
+                        Err(error) => Err(Some(error)),
+                    }
                 };
                 match reader.read(&objects[at], content, None, &mut see, &mut take) {
                     Ok(outcome) => Ok(outcome),
@@ -310,7 +326,7 @@ impl Printer<'_> {
                 }
             }
         };
-        emitter.emit(Piece::Done(Box::new(outcome))).map(|_| ())
+        emitter.emit(Piece::Done(Box::new(outcome)), 0).map(|_| ())
     }
 }
 

@@ -118,6 +118,32 @@ pub enum ReadFailure<E> {
     Taker(E),
 }
 
+/// Bytes of a block that are read at a time: a body in memory comes in one block, and its columns
+/// should not.
+const PART_BYTES: usize = 8 << 20;
+
+/// What is read of a block next.
+struct PartOf {
+    start: usize,
+    bytes: usize,
+}
+
+impl PartOf {
+    /// The part, and where it ends in the block.
+    fn of<'b>(&self, block: &'b [u8]) -> (&'b [u8], usize) {
+        // A block of a stream is a little longer than a part: the rest of the one before.
+        let rest = block.len() - self.start;
+        let end = if rest < 2 * self.bytes { block.len() } else { self.start + self.bytes };
+        (&block[self.start..end], end)
+    }
+
+    /// Goes on behind what was consumed. Where not even one record fits, the next part is larger.
+    fn take(&mut self, consumed: usize, full: bool) {
+        self.start += consumed;
+        self.bytes = if consumed == 0 && !full { self.bytes * 2 } else { PART_BYTES };
+    }
+}
+
 /// Reads objects one after another, with buffers and guesses kept between them.
 pub struct ObjectReader {
     spec: ReadSpec,
@@ -198,22 +224,27 @@ impl ObjectReader {
                 }
                 continue;
             }
-            let chunk = self.reader.read(&self.buffer, last, &mut fate);
-            if chunk.consumed == self.buffer.len() {
-                self.buffer.clear();
-            } else {
-                self.buffer.drain(..chunk.consumed);
+            let mut part = PartOf { start: 0, bytes: PART_BYTES };
+            loop {
+                let (bytes, end) = part.of(&self.buffer);
+                let chunk = self.reader.read(bytes, last && end == self.buffer.len(), &mut fate);
+                let done = end == self.buffer.len() && !chunk.full;
+                part.take(chunk.consumed, chunk.full);
+                outcome.tally.add(&chunk.tally);
+                outcome.lost.extend(chunk.quarantine.into_iter().map(Lost::from));
+                chunk.more.into_iter().for_each(|more| outcome.count_more(more));
+                for (path, count) in chunk.duplicate_keys {
+                    *outcome.duplicate_keys.entry(path).or_default() += count;
+                }
+                if chunk.frame.rows > 0 {
+                    given = true;
+                    take(chunk.frame).map_err(ReadFailure::Taker)?;
+                }
+                if done {
+                    break;
+                }
             }
-            outcome.tally.add(&chunk.tally);
-            outcome.lost.extend(chunk.quarantine.into_iter().map(Lost::from));
-            chunk.more.into_iter().for_each(|more| outcome.count_more(more));
-            for (path, count) in chunk.duplicate_keys {
-                *outcome.duplicate_keys.entry(path).or_default() += count;
-            }
-            if chunk.frame.rows > 0 {
-                given = true;
-                take(chunk.frame).map_err(ReadFailure::Taker)?;
-            }
+            self.buffer.drain(..part.start);
             if last {
                 break;
             }

@@ -1,7 +1,7 @@
 //! Frames in the order of the day → row groups → encoded columns → the `records` file.
 //!
-//! Row groups have a fixed number of rows and are cut across objects. Their columns are encoded
-//! as tasks of the engine, on every thread; the file gets them in order. Where a column turns out
+//! Row groups are cut across objects. Their columns are encoded as tasks of the engine, on every
+//! thread; the file gets them in order. Where a column turns out
 //! wider than some frame holds it, the objects of that row group are read again, and only those.
 
 use std::collections::BTreeMap;
@@ -9,13 +9,14 @@ use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex};
 
+use super::cut::Cutter;
 use super::read::{ObjectReader, ReadFailure};
 use super::{JobError, Run};
-use crate::engine::Engine;
+use crate::engine::{Engine, Task};
 use crate::json::Frame;
 use crate::publish::{
-    EncodeOptions, EncodedChunk, ROWS_PER_ROW_GROUP, RecordColumn, RecordsFile, RecordsWriter,
-    RowGroup, Slice, encode_column,
+    EncodeOptions, EncodedChunk, RecordColumn, RecordsFile, RecordsWriter, RowGroup, Slice,
+    encode_column,
 };
 use crate::schema::{ColumnSpec, Pins, Schema};
 use crate::store::ObjectMeta;
@@ -41,7 +42,7 @@ pub(super) struct RowGroups {
     pins: Pins,
     slices: Vec<Slice>,
     parts: Vec<Part>,
-    pending_rows: usize,
+    cutter: Cutter,
     object: usize,
     object_rows: usize,
     columns: Arc<[ColumnSpec]>,
@@ -54,7 +55,7 @@ impl RowGroups {
             pins,
             slices: Vec::new(),
             parts: Vec::new(),
-            pending_rows: 0,
+            cutter: Cutter::default(),
             object: 0,
             object_rows: 0,
             columns: Arc::new([]),
@@ -62,7 +63,8 @@ impl RowGroups {
         }
     }
 
-    /// Takes the next frame; queues the row groups that it completes.
+    /// Takes the next frame; queues the row groups that it completes. `new_paths` are the rows in
+    /// which a path appears for the first time in the day.
     pub fn take<'a>(
         &mut self,
         run: &'a Run<'a>,
@@ -70,39 +72,58 @@ impl RowGroups {
         schema: &Schema,
         object: usize,
         frame: Frame,
+        new_paths: &[u32],
     ) {
         if object != self.object {
             (self.object, self.object_rows) = (object, 0);
         }
-        let frame = Arc::new(frame);
-        let key: Arc<str> = run.objects[object].key.as_str().into();
+        let cuts = self.cutter.cuts(&frame.lens, new_paths);
+        let all = Slice::all(frame, run.objects[object].key.as_str().into());
         let mut begin = 0;
-        while begin < frame.rows {
-            let room = ROWS_PER_ROW_GROUP - self.pending_rows;
-            let end = frame.rows.min(begin + room);
-            self.slices.push(Slice { frame: frame.clone(), rows: begin..end, key: key.clone() });
-            let first = self.object_rows + begin;
-            self.parts.push(Part { object, rows: first..first + (end - begin) });
-            self.pending_rows += end - begin;
-            begin = end;
-            if self.pending_rows == ROWS_PER_ROW_GROUP {
-                self.cut(run, engine, schema);
-            }
+        for cut in cuts {
+            self.hold(object, &all, begin..cut);
+            self.queue(run, engine, schema);
+            begin = cut;
         }
-        self.object_rows += frame.rows;
+        self.hold(object, &all, begin..all.rows.end);
+        self.object_rows += all.rows.end;
     }
 
-    /// Ends the row group in hand and queues it.
-    pub fn cut<'a>(
+    /// Adds rows of a frame to the row group in hand.
+    fn hold(&mut self, object: usize, all: &Slice, rows: Range<usize>) {
+        if rows.is_empty() {
+            return;
+        }
+        let in_object = self.object_rows + rows.start..self.object_rows + rows.end;
+        self.slices.push(all.part(rows));
+        match self.parts.last_mut() {
+            Some(last) if last.object == object && last.rows.end == in_object.start => {
+                last.rows.end = in_object.end;
+            }
+            _ => self.parts.push(Part { object, rows: in_object }),
+        }
+    }
+
+    /// The day ends: so does its last row group.
+    pub fn end<'a>(
         &mut self,
         run: &'a Run<'a>,
         engine: &Engine<'a, super::Piece, JobError>,
         schema: &Schema,
     ) {
-        if self.pending_rows == 0 {
-            return;
+        if !self.slices.is_empty() {
+            self.cutter.end();
+            self.queue(run, engine, schema);
         }
-        self.pending_rows = 0;
+    }
+
+    /// Queues the row group in hand.
+    fn queue<'a>(
+        &mut self,
+        run: &'a Run<'a>,
+        engine: &Engine<'a, super::Piece, JobError>,
+        schema: &Schema,
+    ) {
         let columns = schema.columns(&self.pins);
         if *self.columns != *columns {
             self.columns = columns.into();
@@ -119,17 +140,21 @@ impl RowGroups {
         if group.rows.slices.iter().all(|slice| slice.can_publish(&group.columns)) {
             queue_columns(run, engine, records, &group);
         } else {
-            engine.queue(Box::new(move || {
+            let task: Task<'a, JobError> = Box::new(move || {
                 let chunks = reread(run, &group.parts, &group.columns)?;
                 records.written(&group, chunks)
-            }));
+            });
+            engine.queue([task]);
         }
     }
 }
 
 const LOCK: &str = "no thread panics while it holds the file";
 
-/// Queues a task for each column; the last one to end hands the row group to the file.
+/// Tasks of a row group at most; one of many columns has several columns in each.
+const TASKS_PER_GROUP: usize = 64;
+
+/// Queues tasks for all columns; the last one to end hands the row group to the file.
 fn queue_columns<'a>(
     run: &'a Run<'a>,
     engine: &Engine<'a, super::Piece, JobError>,
@@ -137,26 +162,42 @@ fn queue_columns<'a>(
     group: &Arc<Group>,
 ) {
     let count = RecordColumn::all(&group.columns, run.spec.provenance).len();
-    let chunks: Arc<Mutex<(usize, Vec<Option<EncodedChunk>>)>> =
-        Arc::new(Mutex::new((count, (0..count).map(|_| None).collect())));
-    for at in 0..count {
-        let (group, chunks) = (group.clone(), chunks.clone());
-        engine.queue(Box::new(move || {
-            let column = RecordColumn::all(&group.columns, run.spec.provenance)[at];
-            let to_local_us = |us| run.clock.to_local_us(us);
-            let options = EncodeOptions { to_local_us: &to_local_us };
-            let chunk = encode_column(&group.rows, column, &options)?;
-            let mut done = chunks.lock().expect(LOCK);
-            done.1[at] = Some(chunk);
-            done.0 -= 1;
-            if done.0 > 0 {
+    let step = count.div_ceil(TASKS_PER_GROUP);
+    let left = Arc::new(Mutex::new((count, (0..count).map(|_| None).collect::<Vec<_>>())));
+    engine.queue((0..count).step_by(step).map(|begin| {
+        let (group, left) = (group.clone(), left.clone());
+        let task: Task<'a, JobError> = Box::new(move || {
+            let columns = begin..count.min(begin + step);
+            let chunks = encode_columns(
+                run,
+                &group.rows,
+                columns.clone().map(|at| RecordColumn::nth(&group.columns, at)),
+            )?;
+            let mut left = left.lock().expect(LOCK);
+            left.0 -= chunks.len();
+            for (at, chunk) in columns.zip(chunks) {
+                left.1[at] = Some(chunk);
+            }
+            if left.0 > 0 {
                 return Ok(());
             }
-            let all = std::mem::take(&mut done.1).into_iter().flatten().collect();
-            drop(done);
+            let all = std::mem::take(&mut left.1).into_iter().flatten().collect();
+            drop(left);
             records.written(&group, all)
-        }));
-    }
+        });
+        task
+    }));
+}
+
+fn encode_columns<'c>(
+    run: &Run<'_>,
+    rows: &RowGroup,
+    columns: impl IntoIterator<Item = RecordColumn<'c>>,
+) -> Result<Vec<EncodedChunk>, JobError> {
+    let to_local_us = |us| run.clock.to_local_us(us);
+    let options = EncodeOptions { to_local_us: &to_local_us };
+    let encode = |column| encode_column(rows, column, &options).map_err(JobError::from);
+    columns.into_iter().map(encode).collect()
 }
 
 /// The `records` file while it is written.
@@ -203,10 +244,7 @@ impl Records {
         file.writer.finish(columns, &mut |group: usize, widened: &[ColumnSpec]| {
             // Read with the types of all columns: a JSON column swallows others.
             let rows = read_parts(run, &parts[group], columns)?;
-            let to_local_us = |us| run.clock.to_local_us(us);
-            let options = EncodeOptions { to_local_us: &to_local_us };
-            let encode = |spec| encode_column(&rows, RecordColumn::Field(spec), &options);
-            widened.iter().map(|spec| encode(spec).map_err(JobError::from)).collect()
+            encode_columns(run, &rows, widened.iter().map(RecordColumn::Field))
         })
     }
 }
@@ -218,12 +256,7 @@ fn reread(
     columns: &[ColumnSpec],
 ) -> Result<Vec<EncodedChunk>, JobError> {
     let rows = read_parts(run, parts, columns)?;
-    let to_local_us = |us| run.clock.to_local_us(us);
-    let options = EncodeOptions { to_local_us: &to_local_us };
-    RecordColumn::all(columns, run.spec.provenance)
-        .into_iter()
-        .map(|column| encode_column(&rows, column, &options).map_err(JobError::from))
-        .collect()
+    encode_columns(run, &rows, RecordColumn::all(columns, run.spec.provenance))
 }
 
 /// Reads the objects of a row group again, so that frames come out with the types of `columns`.
@@ -241,8 +274,7 @@ fn read_parts(run: &Run<'_>, parts: &[Part], columns: &[ColumnSpec]) -> Result<R
             let end = part.rows.end.clamp(before, before + frame.rows) - before;
             before += frame.rows;
             if begin < end {
-                let frame = Arc::new(frame);
-                group.slices.push(Slice { frame, rows: begin..end, key: key.clone() });
+                group.slices.push(Slice::all(frame, key.clone()).part(begin..end));
             }
             Ok(())
         };

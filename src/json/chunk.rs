@@ -100,6 +100,8 @@ pub struct Chunk {
     /// Bytes of the block that are done with; the others must stand at the front of the next.
     pub consumed: usize,
     pub frame: Frame,
+    /// The frame has as many cells as it may have: what is left of the block is to be read again.
+    pub full: bool,
     pub tally: Tally,
     pub quarantine: Vec<Quarantined>,
     /// Places beyond [`MAX_PLACES`] of the object, one entry a reason.

@@ -167,10 +167,14 @@ pub struct Frame {
     pub rows: usize,
     pub ts_utc: Vec<i64>,
     pub offsets: Vec<u64>,
+    /// Source bytes of each record.
+    pub lens: Vec<u32>,
     pub columns: Vec<Column>,
     /// Every path seen in these rows with its kinds, flattened objects included, in the order
     /// of first appearance.
     pub seen: Vec<(Path, Kinds)>,
+    /// The row in which each path of `seen` appears first.
+    pub first_rows: Vec<u32>,
     /// For each `--by` column, the exact source text (strings unescaped) of each row, and validity.
     pub groups: Vec<GroupKeys>,
 }

@@ -24,6 +24,10 @@ pub struct Options {
     pub max_record_bytes: usize,
 }
 
+/// A frame ends with the row in which its cells, nulls included, reach this many: columns are
+/// dense, and records that have few keys of many in common would fill the memory with nulls.
+const FRAME_CELLS: usize = 4 << 20;
+
 /// Where the reader stands in its object.
 #[derive(Clone, Default)]
 struct Position {
@@ -89,8 +93,8 @@ impl Reader {
     }
 
     /// Reads a block: the bytes that the last call did not consume, and more. `last` says that
-    /// nothing follows; then everything is consumed. `fate` may be asked twice about a record,
-    /// unless no columns are asked for.
+    /// nothing follows; then everything is consumed, unless the frame is full. `fate` may be asked
+    /// twice about a record, unless no columns are asked for.
     pub fn read(
         &mut self,
         bytes: &[u8],
@@ -195,6 +199,11 @@ impl Reader {
                 self.no_record(block, at)
             };
             match item {
+                Item::Done(next) if block.rows * self.builders.len() >= FRAME_CELLS => {
+                    block.chunk.consumed = next;
+                    block.chunk.full = true;
+                    return widened;
+                }
                 Item::Done(next) => at = next,
                 Item::More => {
                     block.chunk.consumed = at;
@@ -340,7 +349,7 @@ impl Reader {
                 tally.sources[source as usize] += 1;
                 tally.clamped += u64::from(clamped);
                 tally.record_bytes += (end - start) as u64;
-                return self.keep(block, start, ts_utc);
+                return self.keep(block, start, end, ts_utc);
             }
         }
         tally.record_bytes += (end - start) as u64;
@@ -368,12 +377,13 @@ impl Reader {
 
     /// Writes the tape into columns.
     #[inline(always)]
-    fn keep(&mut self, block: &mut Block<'_>, start: usize, ts_utc: i64) -> Written {
+    fn keep(&mut self, block: &mut Block<'_>, start: usize, end: usize, ts_utc: i64) -> Written {
         let row = block.rows;
         block.rows += 1;
         let frame = &mut block.chunk.frame;
         frame.ts_utc.push(ts_utc);
         frame.offsets.push(self.position.base + start as u64);
+        frame.lens.push((end - start) as u32);
         for (keys, nodes) in frame.groups.iter_mut().zip(&self.pass.plan.group_nodes) {
             let slot = self.pass.live_slot(nodes);
             push_group(keys, slot, block.bytes);
@@ -396,6 +406,7 @@ impl Reader {
                 node.frame = self.frame;
                 node.builder = self.builders.len() as u32;
                 self.builders.push(Builder::new(slot.node));
+                frame.first_rows.push(row as u32);
             }
             let builder = &mut self.builders[node.builder as usize];
             if builder.write(row, slot, block.bytes, node) == Written::Widened {

@@ -8,12 +8,9 @@ use std::sync::Arc;
 use super::chunk::{EncodedChunk, Shape, encode};
 use super::error::PublishError;
 use super::footer::{DiskColumn, DiskType};
-use super::gather::{self, Levels};
+use super::gather::{self, Levels, Places};
 use crate::json::Frame;
 use crate::schema::{ColumnSpec, ColumnType, Scalar};
-
-/// Rows of every row group of a `records` file but the last.
-pub const ROWS_PER_ROW_GROUP: usize = 131_072;
 
 /// Some rows of one frame.
 #[derive(Clone, Debug)]
@@ -22,12 +19,25 @@ pub struct Slice {
     pub rows: Range<usize>,
     /// The object's key, for `object_key`.
     pub key: Arc<str>,
+    pub(super) places: Arc<Places>,
 }
 
 impl Slice {
+    /// All rows of a frame.
+    pub fn all(frame: Frame, key: Arc<str>) -> Self {
+        let (rows, places) = (0..frame.rows, Arc::new(Places::of(&frame)));
+        Slice { frame: Arc::new(frame), rows, key, places }
+    }
+
+    /// Some of these rows, counted in the frame.
+    pub fn part(&self, rows: Range<usize>) -> Self {
+        Slice { rows, ..self.clone() }
+    }
+
     /// Whether every column can be published in its wanted type without reading the object again.
     pub fn can_publish(&self, columns: &[ColumnSpec]) -> bool {
-        columns.iter().all(|wanted| gather::can_publish(self, wanted))
+        let mut guess = 0;
+        columns.iter().all(|wanted| gather::can_publish(self, wanted, &mut guess))
     }
 }
 
@@ -62,6 +72,17 @@ impl<'a> RecordColumn<'a> {
             all.extend([RecordColumn::ObjectKey, RecordColumn::ByteOffset]);
         }
         all
+    }
+
+    /// Number `at` of [`RecordColumn::all`].
+    pub fn nth(columns: &'a [ColumnSpec], at: usize) -> RecordColumn<'a> {
+        match (at, columns.get(at.wrapping_sub(2))) {
+            (0, _) => RecordColumn::TsUtc,
+            (1, _) => RecordColumn::TsLocal,
+            (_, Some(spec)) => RecordColumn::Field(spec),
+            (_, None) if at == 2 + columns.len() => RecordColumn::ObjectKey,
+            (_, None) => RecordColumn::ByteOffset,
+        }
     }
 
     pub(super) fn on_disk(self) -> DiskColumn<'a> {

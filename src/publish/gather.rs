@@ -5,11 +5,12 @@
 //! reading the objects again would give. It never encodes, and copies text only to cast it.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::encode::{EncodeOptions, RecordColumn, RowGroup, Slice};
 use crate::json::{Bits, Column, Frame, Items, Texts, Values};
-use crate::schema::{ColumnSpec, ColumnType, Kinds, Scalar};
+use crate::schema::{ColumnSpec, ColumnType, Kinds, Path, Scalar};
 
 /// A frame holds a column in a type from which the wanted one cannot be made.
 #[derive(Debug, PartialEq, Eq)]
@@ -112,26 +113,68 @@ fn find<'a>(
     {
         return Ok(Some(column));
     }
-    match columns.iter().position(|column| column.path == spec.path) {
-        Some(at) => {
+    match slice.places.find(&slice.frame, &spec.path) {
+        Place::Column(at) => {
             *guess = at;
             Ok(Some(&columns[at]))
         }
-        // An object that the frame has flattened, and that has become one JSON column since.
-        None if was_seen(slice, spec) => Err(NotCastable),
-        None => Ok(None),
+        // It has become one JSON column since.
+        Place::Flattened => Err(NotCastable),
+        Place::Nowhere => Ok(None),
     }
 }
 
-/// Whether the frame saw the path as an object that it flattened, or parts of it.
-fn was_seen(slice: &Slice, spec: &ColumnSpec) -> bool {
-    let Frame { seen, .. } = &*slice.frame;
-    seen.iter().any(|(path, kinds)| *path == spec.path && !kinds.is_empty())
+/// What a frame has for a path.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Column(usize),
+    /// An object, whose members are columns, or parts of it.
+    Flattened,
+    Nowhere,
+}
+
+/// Where the paths of a frame are, if they are too many to be looked for one by one.
+#[derive(Debug, Default)]
+pub struct Places(HashMap<Path, Place>);
+
+impl Places {
+    const MOST_LOOKED_THROUGH: usize = 64;
+
+    pub fn of(frame: &Frame) -> Self {
+        if frame.seen.len() <= Self::MOST_LOOKED_THROUGH {
+            return Places::default();
+        }
+        let seen = frame.seen.iter().filter(|(_, kinds)| !kinds.is_empty());
+        let mut places: HashMap<Path, Place> =
+            seen.map(|(path, _)| (path.clone(), Place::Flattened)).collect();
+        for (at, column) in frame.columns.iter().enumerate() {
+            places.insert(column.path.clone(), Place::Column(at));
+        }
+        Places(places)
+    }
+
+    fn find(&self, frame: &Frame, path: &Path) -> Place {
+        if !self.0.is_empty() {
+            return self.0.get(path).copied().unwrap_or(Place::Nowhere);
+        }
+        match frame.columns.iter().position(|column| column.path == *path) {
+            Some(at) => Place::Column(at),
+            None => {
+                match frame.seen.iter().any(|(seen, kinds)| seen == path && !kinds.is_empty()) {
+                    true => Place::Flattened,
+                    false => Place::Nowhere,
+                }
+            }
+        }
+    }
 }
 
 /// Whether what the slice's frame has for `spec` can be published without reading its object again.
-pub fn can_publish(slice: &Slice, spec: &ColumnSpec) -> bool {
-    match find(slice, spec, &mut 0) {
+pub fn can_publish(slice: &Slice, spec: &ColumnSpec, guess: &mut usize) -> bool {
+    let found = find(slice, spec, guess);
+    // The next column wanted mostly follows this one.
+    *guess += usize::from(matches!(found, Ok(Some(_))));
+    match found {
         Ok(Some(column)) => can_cast(column, spec.column_type),
         Ok(None) => true,
         Err(NotCastable) => false,

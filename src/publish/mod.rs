@@ -25,9 +25,7 @@ mod tables;
 
 pub use bucket::{Bucket, OutBucket};
 pub use chunk::EncodedChunk;
-pub use encode::{
-    EncodeOptions, ROWS_PER_ROW_GROUP, RecordColumn, RowGroup, Slice, encode_column, null_chunk,
-};
+pub use encode::{EncodeOptions, RecordColumn, RowGroup, Slice, encode_column, null_chunk};
 pub use error::PublishError;
 pub use gather::can_cast;
 pub use manifest::{

@@ -310,8 +310,7 @@ mod tests {
             seen,
             ..Frame::default()
         };
-        let slice = Slice { frame: frame.into(), rows: 0..rows, key: "a/b".into() };
-        RowGroup { slices: vec![slice] }
+        RowGroup { slices: vec![Slice::all(frame, "a/b".into())] }
     }
 
     fn columns_of(groups: &[RowGroup]) -> Vec<ColumnSpec> {
@@ -509,7 +508,7 @@ mod tests {
             let mut frame = (*made.slices[0].frame).clone();
             frame.ts_utc = range.clone().map(|at| at as i64).collect();
             frame.offsets = range.map(|at| at as u64).collect();
-            made.slices[0].frame = frame.into();
+            made.slices = vec![Slice::all(frame, "a/b".into())];
             made
         };
         let whole = make(0..1000);

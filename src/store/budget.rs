@@ -48,6 +48,8 @@ pub(super) struct ByteBudget {
 #[derive(Debug, Default)]
 struct State {
     out: u64,
+    /// Threads that wait for bytes. Waking nobody is a system call too.
+    waiting: usize,
     closed: bool,
 }
 
@@ -60,7 +62,9 @@ impl ByteBudget {
     pub(super) fn take(self: &Arc<Self>, bytes: u64) -> Option<Permit> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while !state.closed && state.out > 0 && state.out.saturating_add(bytes) > self.limit {
+            state.waiting += 1;
             state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
         if state.closed {
             return None;
@@ -76,9 +80,12 @@ impl ByteBudget {
     }
 
     fn give_back(&self, bytes: u64) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).out -= bytes;
-        // One return can make room for several small bodies.
-        self.returned.notify_all();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.out -= bytes;
+        if state.waiting > 0 {
+            // One return can make room for several small bodies.
+            self.returned.notify_all();
+        }
     }
 }
 

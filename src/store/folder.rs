@@ -156,13 +156,14 @@ impl FolderStore {
         {
             return Err(changed("it was written again".to_string()));
         }
-        let mut file = File::open(&path).map_err(failed)?;
+        let file = File::open(&path).map_err(failed)?;
         if object.bytes > whole_bytes {
             return Ok(Content::Stream(Box::new(file_stream(file, object, path))));
         }
-        // One byte of room beyond the end, so that the read that finds the end needs no growth.
+        // One byte more, which tells a file that has grown. A file that is read to its end with no
+        // limit is asked for its size and place first, once more.
         let mut bytes = Vec::with_capacity(object.bytes as usize + 1);
-        file.read_to_end(&mut bytes).map_err(failed)?;
+        file.take(object.bytes + 1).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 != object.bytes {
             let now = bytes.len();
             return Err(changed(format!("{} bytes, now {now}", object.bytes)));

@@ -109,8 +109,8 @@ impl Day {
             ts_utc: rows.iter().map(|row| self.ts_utc[*row]).collect(),
             offsets: vec![0; rows.len()],
             columns: columns.collect(),
-            seen: Vec::new(),
             groups: groups.collect(),
+            ..Frame::default()
         }
     }
 

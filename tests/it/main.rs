@@ -14,6 +14,7 @@ mod place;
 mod plan;
 mod publish;
 mod readme;
+mod row_groups;
 mod s3server;
 mod sample;
 mod stop;

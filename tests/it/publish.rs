@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::path::Path as FilePath;
-use std::sync::Arc;
 
 use polars::prelude::{AnyValue, DataFrame, DataType, TimeUnit};
 use proptest::prelude::*;
@@ -116,9 +115,7 @@ fn write(path: &FilePath, frames: Vec<Frame>) -> Vec<ColumnSpec> {
     let options = EncodeOptions { to_local_us: &to_local_us };
     let mut writer = RecordsWriter::create(path, true).expect("created");
     for (index, frame) in frames.into_iter().enumerate() {
-        let rows = 0..frame.rows;
-        let key = format!("object {index}").into();
-        let slice = Slice { frame: Arc::new(frame), rows, key };
+        let slice = Slice::all(frame, format!("object {index}").into());
         let group = RowGroup { slices: vec![slice] };
         let all = RecordColumn::all(&columns, true);
         let chunks = all.into_iter().map(|column| encode_column(&group, column, &options));
