@@ -27,8 +27,7 @@ def declared(node, nullable):
 def source(day, shape, fields):
     always = {path.split(".")[0] for path in ALWAYS[shape]}
     columns = ", ".join(f"{name} {declared(node, name not in always)}" for name, node in tree(fields).items())
-    compression = "gzip" if day.endswith("-gzip") else "none"
-    return f"file('{day}/rawdata/2022/04/{{{','.join(HOURS)}}}/*', 'JSONEachRow', '{columns}', '{compression}')"
+    return f"file('{day}/rawdata/2022/04/{{{','.join(HOURS)}}}/*', 'JSONEachRow', '{columns}', 'auto')"
 
 
 def aggregates(day, shape):

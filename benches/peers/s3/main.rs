@@ -1,23 +1,26 @@
 //! Both ends of a loopback S3, for `benches/peers/run.py --s3`.
 //!
 //! ```text
-//! s3 serve ROOT              folders below ROOT are buckets; says its endpoint, ends with its stdin
-//! s3 get ENDPOINT REQUESTS   GETs the paths on stdin, one a line, so many at a time; says the bytes
+//! bench-s3 serve ROOT [GBIT]       folders below ROOT are buckets; says its endpoint, ends with its stdin
+//! bench-s3 get ENDPOINT REQUESTS   GETs the paths on stdin, one a line, so many at a time; says the bytes
 //! ```
 //!
 //! The server is `s3s` over `s3s-fs`, but bodies come from memory once they were read: the server
-//! stands for machines elsewhere, and each of its CPU seconds would be taken from who reads. The
-//! client is the limit that rawcat is held against: nothing but blocking sockets that stay open,
-//! and a buffer that is used again. It looks at statuses and lengths and reads every body whole.
-//! Nothing is signed.
+//! stands for machines elsewhere, and each of its CPU seconds would be taken from who reads. With
+//! GBIT all its connections together send so many Gbit/s, as a network does. The client is the
+//! limit that rawcat is held against: nothing but blocking sockets that stay open, and a buffer
+//! that is used again. It looks at statuses and lengths and reads every body whole. Nothing is
+//! signed.
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -28,19 +31,20 @@ use s3s::dto::{
 use s3s::service::S3ServiceBuilder;
 use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["serve", root] => serve(Path::new(root)),
+        ["serve", root] => serve(Path::new(root), None),
+        ["serve", root, gbit] => serve(Path::new(root), Some(gbit.parse()?)),
         ["get", endpoint, requests] => get(endpoint, requests.parse()?),
-        // `cargo test --all-targets` runs examples without arguments.
         _ => {
-            eprintln!("usage: s3 serve ROOT | s3 get ENDPOINT REQUESTS <paths");
-            Ok(())
+            Err("usage: bench-s3 serve ROOT [GBIT] | bench-s3 get ENDPOINT REQUESTS <paths".into())
         }
     }
 }
@@ -117,7 +121,7 @@ impl S3 for Shelf {
     }
 }
 
-fn serve(root: &Path) -> Result<()> {
+fn serve(root: &Path, gbit: Option<f64>) -> Result<()> {
     let shelf = Shelf {
         files: FileSystem::new(root).map_err(|error| format!("{error:?}"))?,
         root: root.to_path_buf(),
@@ -128,9 +132,11 @@ fn serve(root: &Path) -> Result<()> {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     println!("http://{}", listener.local_addr()?);
     runtime.spawn(async move {
+        let link = gbit.map(|gbit| Arc::new(Link::new(gbit)));
         while let Ok((socket, _)) = listener.accept().await {
             let service = service.clone();
             let _ = socket.set_nodelay(true);
+            let socket = Socket { socket, link: link.clone(), waits: None };
             tokio::spawn(async move {
                 let http = auto::Builder::new(TokioExecutor::new());
                 // A client that goes away is no matter of the server's.
@@ -141,6 +147,104 @@ fn serve(root: &Path) -> Result<()> {
     // Whoever started this holds the other end, and may be killed.
     io::copy(&mut io::stdin(), &mut io::sink())?;
     Ok(())
+}
+
+/// What all connections together may send.
+struct Link {
+    bytes_per_s: f64,
+    /// When everything that was let through so far is on its way.
+    clear: Mutex<Instant>,
+}
+
+/// How much time's worth of bytes may go at once: timers wake a millisecond late.
+const BURST: Duration = Duration::from_millis(4);
+/// The most bytes of one write, so that connections take turns.
+const TURN_BYTES: usize = 256 << 10;
+
+impl Link {
+    fn new(gbit: f64) -> Link {
+        Link { bytes_per_s: gbit * 1e9 / 8.0, clear: Mutex::new(Instant::now()) }
+    }
+
+    /// When the next bytes may go; none: now.
+    fn wait(&self) -> Option<Instant> {
+        let clear = *self.clear.lock().unwrap_or_else(PoisonError::into_inner);
+        (clear > Instant::now() + BURST).then(|| clear - BURST)
+    }
+
+    fn took(&self, bytes: usize) {
+        let mut clear = self.clear.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        *clear = (*clear).max(now) + Duration::from_secs_f64(bytes as f64 / self.bytes_per_s);
+    }
+}
+
+/// A connection whose answers go through a link, if there is one.
+struct Socket {
+    socket: TcpStream,
+    link: Option<Arc<Link>>,
+    waits: Option<Pin<Box<Sleep>>>,
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let Some(link) = self.link.clone() else {
+            return Pin::new(&mut self.socket).poll_write(context, bytes);
+        };
+        loop {
+            if let Some(waits) = &mut self.waits {
+                ready!(waits.as_mut().poll(context));
+                self.waits = None;
+            }
+            match link.wait() {
+                None => break,
+                Some(until) => self.waits = Some(Box::pin(sleep_until(until))),
+            }
+        }
+        let turn = &bytes[..bytes.len().min(TURN_BYTES)];
+        let sent = ready!(Pin::new(&mut self.socket).poll_write(context, turn))?;
+        link.took(sent);
+        Poll::Ready(Ok(sent))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.link.is_none() {
+            return Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        }
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        self.poll_write(context, first.map_or(&[], |slice| slice))
+    }
+
+    /// Otherwise bodies would be copied before they are written.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
 }
 
 // ---------------------------------------------------------------- plain GETs
