@@ -379,7 +379,7 @@ fn glued() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Glued records with a few bytes changed, removed or put in.
-fn damaged() -> impl Strategy<Value = Vec<u8>> {
+pub fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let edit = (
         any::<prop::sample::Index>(),
         0..3u8,

@@ -2,7 +2,7 @@
 //! files by their path, so that they use nothing but the pure rooms and what those depend on.
 
 pub mod codecs;
-mod draw;
+pub mod draw;
 pub mod keys;
 pub mod records;
 pub mod time;
