@@ -523,3 +523,13 @@ proptest! {
         prop_assert_eq!(read.tally.record_bytes + read.tally.separator_bytes + read.tally.quarantined_bytes, bytes.len() as u64);
     }
 }
+
+proptest! {
+    // Each case reads its bytes about twenty times.
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn damaged_records_keep_every_law_that_the_fuzzer_checks(bytes in damaged()) {
+        crate::laws::records::check(&bytes);
+    }
+}

@@ -22,4 +22,5 @@ mod s3server;
 mod sample;
 mod stop;
 mod store;
+mod times;
 mod widen;
