@@ -87,7 +87,7 @@ fn object() -> impl Strategy<Value = Object> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(6))]
 
     #[test]
     fn a_damaged_day_is_the_same_on_any_threads_in_any_blocks_and_for_any_columns(
