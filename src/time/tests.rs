@@ -344,87 +344,10 @@ fn the_list_of_fields_names_each_one_once() {
     assert!(rank("sent_at") < rank("received_at"));
 }
 
-// Laws.
-
-/// The documented relaxations, undone: RFC 3339 for chrono to judge.
-fn to_rfc_3339(text: &str) -> Option<String> {
-    let (head, rest) = text.split_at_checked(16)?;
-    let (seconds, rest) = match rest.strip_prefix(':') {
-        None => (":00".to_string(), rest),
-        Some(after) => {
-            let is_fraction = |c: char| c.is_ascii_digit() || c == '.' || c == ',';
-            let end = after.find(|c| !is_fraction(c)).unwrap_or(after.len());
-            (format!(":{}", after[..end].replacen(',', ".", 1)), &after[end..])
-        }
-    };
-    let spaced = rest.strip_prefix(' ');
-    let offset = match spaced.unwrap_or(rest) {
-        "" if spaced.is_none() => "Z".to_string(),
-        "Z" | "z" | "UTC" => "Z".to_string(),
-        other => match (other.get(..1)?, other.get(1..)?) {
-            (sign @ ("+" | "-"), digits) => match digits.len() {
-                2 => format!("{sign}{digits}:00"),
-                4 => format!("{sign}{}:{}", digits.get(..2)?, digits.get(2..)?),
-                5 => other.to_string(),
-                _ => return None,
-            },
-            _ => return None,
-        },
-    };
-    Some(format!("{head}{seconds}{offset}"))
-}
-
-fn as_chrono_reads(text: &str) -> Option<Instant> {
-    let read = DateTime::parse_from_rfc3339(&to_rfc_3339(text)?).ok()?;
-    // chrono keeps a leap second as a second of more than 10^9 ns.
-    let leap_clamped = read.timestamp_subsec_nanos() >= 1_000_000_000;
-    let us = match leap_clamped {
-        true => read.timestamp() * 1_000_000 + 999_999,
-        false => read.timestamp() * 1_000_000 + i64::from(read.timestamp_subsec_nanos() / 1000),
-    };
-    is_event_time(us).then_some(Instant { us, leap_clamped })
-}
-
-fn any_rfc_3339() -> impl Strategy<Value = String> {
-    let date = (1988..2102i32, 0..=13u32, 0..=32u32);
-    let time = (0..=24u32, 0..=60u32, 0..=61u32);
-    let fraction = "([.,][0-9]{1,12})?";
-    let offset =
-        "(Z|z|UTC|[+-][0-2][0-9]:[0-6][0-9]|[+-][01][0-9][0-5][0-9]|[+-][01][0-9]| Z| [+-]09:00)?";
-    (date, "[T t]", time, fraction, offset).prop_map(|(date, separator, time, fraction, offset)| {
-        let (year, month, day) = date;
-        let (hour, minute, second) = time;
-        format!(
-            "{year:04}-{month:02}-{day:02}{separator}{hour:02}:{minute:02}:{second:02}\
-             {fraction}{offset}"
-        )
-    })
-}
+// Laws; those about texts and numbers of any form are in `tests/it/times.rs`.
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
-
-    #[test]
-    fn text_reads_as_chrono_reads_it(text in any_rfc_3339()) {
-        let read = read_time(TimeValue::Text(text.as_bytes()), Tz::UTC);
-        prop_assert_eq!(read, as_chrono_reads(&text), "{}", text);
-    }
-
-    #[test]
-    fn mutated_text_reads_as_chrono_reads_it(
-        text in any_rfc_3339(),
-        at in any::<prop::sample::Index>(),
-        put in "[-0-9TZz:.+, Ua\u{ff11}]?",
-        removed in 0..3usize,
-    ) {
-        let mut characters: Vec<char> = text.chars().collect();
-        let at = at.index(characters.len() + 1);
-        let until = (at + removed).min(characters.len());
-        characters.splice(at..until, put.chars());
-        let text: String = characters.into_iter().collect();
-        let read = read_time(TimeValue::Text(text.as_bytes()), Tz::UTC);
-        prop_assert_eq!(read, as_chrono_reads(&text), "{}", text);
-    }
 
     #[test]
     fn every_microsecond_reads_back_in_every_unit(

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 const EXCEPTIONS: [(&str, &str); 3] =
     [("job", "progress"), ("progress", "config"), ("config", "cli")];
 
-const ROOTS: [&str; 9] = [
+const ROOTS: [&str; 10] = [
     "src/",
     "tests/",
+    "fuzz/",
     "scripts/",
     "benches/",
     "sample_data/",

@@ -397,7 +397,7 @@ fn glued() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Glued records with a few bytes changed, removed or put in.
-fn damaged() -> impl Strategy<Value = Vec<u8>> {
+pub fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let edit = (
         any::<prop::sample::Index>(),
         0..3u8,
@@ -539,5 +539,15 @@ proptest! {
     fn any_bytes_are_accounted_for(bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(br#"{}[]",:\0 1"#.to_vec())], 0..200)) {
         let read = read_all(&bytes);
         prop_assert_eq!(read.tally.record_bytes + read.tally.separator_bytes + read.tally.quarantined_bytes, bytes.len() as u64);
+    }
+}
+
+proptest! {
+    // Each case reads its bytes about twenty times.
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn damaged_records_keep_every_law_that_the_fuzzer_checks(bytes in damaged()) {
+        crate::laws::records::check(&bytes);
     }
 }

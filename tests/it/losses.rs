@@ -5,17 +5,12 @@ use std::fs;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
-use rawcat::aggregate::Metrics;
-use rawcat::job::{Export, JobSpec};
 use rawcat::progress::{Mode, Progress};
 use rawcat::publish::OutFolder;
 use rawcat::store::Store;
-use rawcat::time::TimeRule;
-use rawcat::window::Window;
 use serde_json::json;
 
-use crate::place::{Place, gzip, key};
+use crate::place::{Place, gzip, key, spec};
 use crate::s3server::{Fault, On, S3Server};
 
 const DAY: &str = "2022-04-18";
@@ -173,32 +168,9 @@ fn a_busy_server_changes_nothing_but_the_time_it_takes() {
     assert!(place.result() == calm);
 }
 
-/// The job of [`LINE`], run in this process with waits between attempts that a test can afford.
+/// The job of the day, run in this process with waits between attempts that a test can afford.
 fn fetch_with_short_waits(place: &Place, server: &S3Server) -> rawcat::job::Outcome {
-    let tz = rawcat::window::parse_zone("Asia/Seoul").unwrap();
-    let spec = JobSpec {
-        window: Window::of_day(DAY.parse().unwrap(), tz).unwrap(),
-        look_back: TimeDelta::hours(1),
-        look_ahead: TimeDelta::hours(1),
-        max_late: TimeDelta::hours(24),
-        rule: TimeRule { field: None, fallback_key: false, field_tz: chrono_tz::UTC },
-        pins: Default::default(),
-        by: Vec::new(),
-        metrics: Metrics::Auto,
-        every: TimeDelta::hours(1),
-        max_groups: 10,
-        export: Export { records: true, aggregates: true, chart: false },
-        provenance: false,
-        decode: Default::default(),
-        max_record_bytes: 1 << 24,
-        fetch: Default::default(),
-        jobs: 2,
-        settle: TimeDelta::zero(),
-        accept_incomplete: false,
-        now_utc: Utc::now(),
-        picture: (1200, None),
-        panels: 4,
-    };
+    let spec = spec(DAY);
     let store = Store::open(&"s3://bucket/raw/".parse().unwrap(), &server.options()).unwrap();
     let out = OutFolder::open(&place.out(), "Asia/Seoul", spec.now_utc).unwrap().into();
     let progress = Progress::new(Mode::Quiet);

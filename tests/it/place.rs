@@ -7,8 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use chrono::{TimeDelta, Utc};
 use polars::prelude::{AnyValue, DataFrame};
+use rawcat::aggregate::Metrics;
+use rawcat::job::{Export, JobSpec};
 use rawcat::publish::{Manifest, check_equations, read_table};
+use rawcat::time::TimeRule;
+use rawcat::window::{Window, parse_zone};
 use serde_json::{Value, json};
 
 use crate::s3server::{ACCESS_KEY, S3Server, SECRET_KEY};
@@ -269,6 +274,33 @@ fn value(cell: &AnyValue<'_>) -> Value {
         AnyValue::Binary(bytes) => json!(bytes),
         AnyValue::BinaryOwned(bytes) => json!(bytes),
         other => panic!("no published table holds {other:?}"),
+    }
+}
+
+/// The job of a day in Seoul, for tests that run it in this process.
+pub fn spec(day: &str) -> JobSpec {
+    JobSpec {
+        window: Window::of_day(day.parse().unwrap(), parse_zone("Asia/Seoul").unwrap()).unwrap(),
+        look_back: TimeDelta::hours(1),
+        look_ahead: TimeDelta::hours(1),
+        max_late: TimeDelta::hours(24),
+        rule: TimeRule::default(),
+        pins: Default::default(),
+        by: Vec::new(),
+        metrics: Metrics::Auto,
+        every: TimeDelta::hours(1),
+        max_groups: 10,
+        export: Export { records: true, aggregates: true, chart: false },
+        provenance: false,
+        decode: Default::default(),
+        max_record_bytes: 1 << 24,
+        fetch: Default::default(),
+        jobs: 2,
+        settle: TimeDelta::zero(),
+        accept_incomplete: false,
+        now_utc: Utc::now(),
+        picture: (1200, None),
+        panels: 4,
     }
 }
 

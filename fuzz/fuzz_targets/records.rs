@@ -1,0 +1,8 @@
+#![no_main]
+
+#[path = "../../tests/it/laws/records.rs"]
+mod records;
+#[path = "../../tests/it/laws/draw.rs"]
+mod draw;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| records::check(bytes));

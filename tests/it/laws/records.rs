@@ -1,0 +1,455 @@
+//! Laws of the record reader: every byte has its place, what is a record is one for serde_json too,
+//! and neither the cuts nor the columns that are asked for can show.
+
+use std::collections::BTreeMap;
+
+use rawcat::json::{
+    Chunk, Column, Fate, Options, Projection, Quarantined, Reader, Reason, Tally, TimeText, Values,
+};
+use rawcat::schema::{ColumnSpec, ColumnType, Pins, Schema};
+use serde_json::Value;
+
+use super::draw::Draw;
+
+/// Inputs up to this length are also read byte by byte.
+const BY_BYTE_BYTES: usize = 160;
+
+/// Checks every law on one object.
+pub fn check(bytes: &[u8]) {
+    let mut draw = Draw::of(bytes);
+    let mut reader = Reader::new(options(Projection::All));
+    let all = read_object(&mut reader, bytes, &[]);
+    // What a reader has learnt of an object must not show in the next one.
+    all.assert_same_account(&read_object(&mut reader, bytes, &[]));
+    every_byte_has_its_place(&all, bytes);
+    records_are_objects_for_serde_json(&all, bytes);
+    a_stream_of_objects_is_read_whole(&all, bytes);
+    numbers_are_what_their_text_says(&all, bytes);
+    // Told the day's types, every reading gives the same rows, however narrow its chunks are.
+    let types = all.schema().columns(&Pins::new());
+    let told = read(&options(Projection::All), &types, bytes, &[]);
+    all.assert_same_account(&told);
+    for cuts in cuts(bytes.len(), &mut draw) {
+        let cut = read(&options(Projection::All), &types, bytes, &cuts);
+        told.assert_same_account(&cut);
+        assert_eq!(told.rows(&types), cut.rows(&types), "cut at {cuts:?}");
+    }
+    let cut = [draw.below(bytes.len() + 1)];
+    all.assert_same_account(&read(&options(Projection::Named(vec![])), &[], bytes, &cut));
+    let names = names(&types, &mut draw);
+    let some = read(&options(Projection::Named(names.clone())), &[], bytes, &[]);
+    all.assert_same_account(&some);
+    assert_columns_agree(&all, &some, &names);
+    limits_and_declared_types_hold_however_records_are_cut(bytes, &mut draw);
+}
+
+pub fn options(projection: Projection) -> Options {
+    Options {
+        projection,
+        pins: Pins::new(),
+        time_fields: vec!["ts".into(), "d.ts".into()],
+        by: vec!["a".into(), "d.a".into()],
+        max_record_bytes: 16 << 20,
+    }
+}
+
+/// What an object gave.
+#[derive(Default)]
+pub struct Read {
+    pub chunks: Vec<Chunk>,
+    pub tally: Tally,
+    pub quarantine: Vec<Quarantined>,
+    /// Length of each record with a fate, by its offset; false where it was rejected.
+    pub records: BTreeMap<u64, (u64, bool)>,
+}
+
+/// Reads an object cut into blocks, told of `types`.
+pub fn read(options: &Options, types: &[ColumnSpec], bytes: &[u8], cuts: &[usize]) -> Read {
+    let mut reader = Reader::new(options.clone());
+    reader.expect(types);
+    read_object(&mut reader, bytes, cuts)
+}
+
+fn read_object(reader: &mut Reader, bytes: &[u8], cuts: &[usize]) -> Read {
+    reader.begin_object();
+    let mut read = Read::default();
+    let mut ends: Vec<usize> = cuts.iter().copied().filter(|cut| *cut < bytes.len()).collect();
+    ends.sort_unstable();
+    ends.push(bytes.len());
+    let mut begin = 0;
+    for end in ends {
+        let last = end == bytes.len();
+        let records = &mut read.records;
+        let chunk = reader.read(&bytes[begin..end], last, &mut |record| {
+            let fate = fate_of(record.find(|rank, text| Some((rank, fate_by(text)))));
+            let is_kept = !matches!(fate, Fate::Reject(_));
+            records.insert(record.offset, (record.source.len() as u64, is_kept));
+            fate
+        });
+        begin += chunk.consumed;
+        assert!(begin <= end);
+        read.tally.add(&chunk.tally);
+        read.quarantine.extend(chunk.quarantine.iter().cloned());
+        read.chunks.push(chunk);
+    }
+    assert_eq!(begin, bytes.len(), "the last block is consumed whole");
+    read
+}
+
+/// A closure that knows times stands for the calendar: words say what becomes of a record.
+fn fate_by(text: TimeText<'_>) -> Fate {
+    match text {
+        TimeText::Text(b"out") => Fate::Before,
+        TimeText::Text(b"late") => Fate::After,
+        TimeText::Text(b"bad") => Fate::Reject(Reason::TimeUnreadable),
+        TimeText::Number(literal) => {
+            Fate::Keep { ts_utc: literal.len() as i64, source: 1, clamped: true }
+        }
+        _ => Fate::Keep { ts_utc: 7, source: 0, clamped: false },
+    }
+}
+
+fn fate_of(found: Option<(u16, Fate)>) -> Fate {
+    match found {
+        Some((1, Fate::Keep { ts_utc, clamped, .. })) => Fate::Keep { ts_utc, source: 2, clamped },
+        Some((_, fate)) => fate,
+        None => Fate::Keep { ts_utc: 9, source: 3, clamped: false },
+    }
+}
+
+impl Read {
+    pub fn schema(&self) -> Schema {
+        let mut schema = Schema::default();
+        for (path, kinds) in self.chunks.iter().flat_map(|chunk| &chunk.frame.seen) {
+            schema.see(path, *kinds);
+        }
+        schema
+    }
+
+    pub fn offsets(&self) -> Vec<u64> {
+        self.chunks.iter().flat_map(|chunk| chunk.frame.offsets.clone()).collect()
+    }
+
+    /// Counts, quarantine, rows' times and offsets, and groups.
+    pub fn assert_same_account(&self, other: &Read) {
+        assert_eq!(self.tally, other.tally);
+        assert_eq!(self.quarantine, other.quarantine);
+        assert_eq!(self.records, other.records);
+        assert_eq!(self.offsets(), other.offsets());
+        let of_frames = |read: &Read| {
+            let mut groups = vec![Vec::new(); 2];
+            let mut times = Vec::new();
+            let mut overruled = BTreeMap::new();
+            for chunk in &read.chunks {
+                times.extend_from_slice(&chunk.frame.ts_utc);
+                for (all, keys) in groups.iter_mut().zip(&chunk.frame.groups) {
+                    for row in 0..chunk.frame.rows {
+                        let text = keys.valid.get(row).then(|| keys.texts.get(row).to_string());
+                        all.push(text);
+                    }
+                }
+                for (path, count) in &chunk.duplicate_keys {
+                    *overruled.entry(path.clone()).or_insert(0) += count;
+                }
+            }
+            (times, groups, overruled)
+        };
+        assert_eq!(of_frames(self), of_frames(other));
+    }
+
+    /// Every value that a reader of the table would see, by column and row. What lies inside of JSON
+    /// columns is none.
+    pub fn rows(&self, types: &[ColumnSpec]) -> BTreeMap<String, Vec<Cell>> {
+        let mut columns: BTreeMap<String, Vec<Cell>> = BTreeMap::new();
+        let mut rows = 0;
+        for frame in self.chunks.iter().map(|chunk| &chunk.frame) {
+            for column in &frame.columns {
+                if !types.iter().any(|spec| spec.path == column.path) {
+                    continue;
+                }
+                let cells = columns.entry(column.path.pointer().to_string()).or_default();
+                cells.resize(rows, Cell::Null);
+                cells.extend((0..frame.rows).map(|row| Cell::of(column, row)));
+            }
+            rows += frame.rows;
+        }
+        for cells in columns.values_mut() {
+            cells.resize(rows, Cell::Null);
+        }
+        columns.retain(|_, cells| cells.iter().any(|cell| *cell != Cell::Null));
+        columns
+    }
+}
+
+/// A value of a table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cell {
+    Null,
+    Bool(bool),
+    Int(i64),
+    /// The bits, so that -0 is not 0.
+    Float(u64),
+    Text(String),
+    List(Vec<Cell>),
+}
+
+impl Cell {
+    fn of(column: &Column, row: usize) -> Cell {
+        if !column.is_valid(row) {
+            return Cell::Null;
+        }
+        match &column.values {
+            Values::List { ends, items } => {
+                let begin = if row == 0 { 0 } else { ends[row - 1] as usize };
+                let item = |at| match items.valid.get(at) {
+                    true => Cell::scalar(&items.values, at),
+                    false => Cell::Null,
+                };
+                Cell::List((begin..ends[row] as usize).map(item).collect())
+            }
+            values => Cell::scalar(values, row),
+        }
+    }
+
+    fn scalar(values: &Values, at: usize) -> Cell {
+        match values {
+            Values::Bool(bits) => Cell::Bool(bits.get(at)),
+            Values::Int(values) => Cell::Int(values[at]),
+            Values::Float(values) => Cell::Float(values[at].to_bits()),
+            Values::Text(texts) => Cell::Text(texts.get(at).to_string()),
+            Values::Null | Values::List { .. } => panic!("no scalar is there"),
+        }
+    }
+}
+
+/// Records, quarantine and nothing but separators between them make up the object.
+fn every_byte_has_its_place(read: &Read, bytes: &[u8]) {
+    let Tally { record_bytes, separator_bytes, quarantined_bytes, .. } = read.tally;
+    assert_eq!(record_bytes + separator_bytes + quarantined_bytes, bytes.len() as u64);
+    let kept = read.records.iter().filter(|(_, (_, is_kept))| *is_kept);
+    let mut spans: Vec<(u64, u64)> = kept.map(|(offset, (len, _))| (*offset, *len)).collect();
+    assert_eq!(spans.iter().map(|(_, len)| len).sum::<u64>(), record_bytes);
+    let Tally { kept, before, after, sources, .. } = read.tally;
+    assert_eq!(spans.len() as u64, kept + before + after);
+    assert_eq!(read.offsets().len() as u64, kept);
+    assert_eq!(sources.iter().sum::<u64>(), kept);
+    for span in &read.quarantine {
+        let at = span.offset as usize;
+        let sample = &bytes[at..at + (span.len as usize).min(Quarantined::KEPT_BYTES)];
+        assert_eq!(span.bytes, sample);
+        spans.push((span.offset, span.len));
+    }
+    if read.chunks.iter().any(|chunk| !chunk.more.is_empty()) {
+        return;
+    }
+    spans.sort_unstable();
+    let mut at = 0;
+    for (offset, len) in spans {
+        assert!(at <= offset, "two spans at byte {offset}");
+        assert_separators(bytes, at as usize, offset as usize);
+        at = offset + len;
+    }
+    assert_separators(bytes, at as usize, bytes.len());
+}
+
+fn assert_separators(bytes: &[u8], begin: usize, end: usize) {
+    let bom = b"\xEF\xBB\xBF";
+    let begin = if begin == 0 && bytes[..end].starts_with(bom) { bom.len() } else { begin };
+    for byte in &bytes[begin..end] {
+        assert!(b" \n\r\t,\x1E[]".contains(byte), "{byte:#x} between {begin} and {end}");
+    }
+}
+
+fn records_are_objects_for_serde_json(read: &Read, bytes: &[u8]) {
+    for (offset, (len, _)) in &read.records {
+        let source = &bytes[*offset as usize..(offset + len) as usize];
+        match serde_json::from_slice::<Value>(source) {
+            Ok(value) => assert!(value.is_object()),
+            // serde_json goes 128 levels deep, and knows no number beyond f64.
+            Err(error) => {
+                let text = error.to_string();
+                let known = text.contains("recursion limit") || text.contains("out of range");
+                assert!(known, "{text}: {}", String::from_utf8_lossy(source));
+            }
+        }
+    }
+}
+
+/// Where the whole object is a stream of objects for serde_json, each one is a record; and the only
+/// record of an object has the values that serde_json finds.
+fn a_stream_of_objects_is_read_whole(read: &Read, bytes: &[u8]) {
+    let mut stream = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
+    let mut ends = Vec::new();
+    let mut values = Vec::new();
+    while let Some(value) = stream.next() {
+        match value {
+            Ok(value) if value.is_object() => values.push(value),
+            _ => return,
+        }
+        ends.push(stream.byte_offset() as u64);
+    }
+    let found: Vec<u64> = read.records.iter().map(|(offset, (len, _))| offset + len).collect();
+    assert_eq!(found, ends);
+    let rejected = read.records.values().filter(|(_, is_kept)| !is_kept).count();
+    assert_eq!(read.quarantine.len(), rejected);
+    if let ([value], 1) = (&values[..], read.tally.kept) {
+        assert_values(read, value);
+    }
+}
+
+fn assert_values(read: &Read, value: &Value) {
+    let types = read.schema().columns(&Pins::new());
+    let cells = read.rows(&types);
+    let mut expected = BTreeMap::new();
+    flatten(String::new(), value, &mut expected);
+    for (pointer, value) in &expected {
+        let spec = types.iter().find(|spec| spec.path.pointer() == pointer);
+        let cell = cells.get(pointer).map_or(&Cell::Null, |cells| &cells[0]);
+        match spec.map(|spec| spec.column_type) {
+            Some(ColumnType::Json) => {
+                let Cell::Text(text) = cell else { panic!("{pointer}: {cell:?}") };
+                assert!(same(&serde_json::from_str(text).expect("a JSON value"), value));
+            }
+            _ => assert!(is_cell(cell, value), "{pointer}: {cell:?} for {value}"),
+        }
+    }
+    let unexpected = cells.keys().find(|pointer| !expected.contains_key(*pointer));
+    assert!(unexpected.is_none(), "{unexpected:?} is in no record");
+}
+
+/// The leaves of a value by their pointers, as the reader flattens them.
+fn flatten(pointer: String, value: &Value, leaves: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                let key = key.replace('~', "~0").replace('/', "~1");
+                flatten(format!("{pointer}/{key}"), value, leaves);
+            }
+        }
+        leaf => drop(leaves.insert(pointer, leaf.clone())),
+    }
+}
+
+fn is_cell(cell: &Cell, value: &Value) -> bool {
+    match (cell, value) {
+        (Cell::Null, Value::Null) => true,
+        (Cell::Bool(cell), Value::Bool(value)) => cell == value,
+        (Cell::Text(cell), Value::String(value)) => cell == value,
+        (Cell::Int(cell), Value::Number(value)) => {
+            // serde_json makes a float of `-0`.
+            value.as_i64() == Some(*cell) || *cell == 0 && value.as_f64() == Some(-0.0)
+        }
+        (Cell::Float(bits), Value::Number(value)) => {
+            value.as_f64().is_some_and(|value| near(f64::from_bits(*bits), value))
+        }
+        // Too large for i64, or for f64: its own text.
+        (Cell::Text(cell), Value::Number(value)) => {
+            let (cell, value) = (cell.parse::<f64>(), value.as_f64());
+            cell.is_ok_and(|cell| value.is_some_and(|value| near(cell, value)))
+        }
+        (Cell::List(cells), Value::Array(values)) => {
+            cells.len() == values.len() && cells.iter().zip(values).all(|(c, v)| is_cell(c, v))
+        }
+        _ => false,
+    }
+}
+
+fn same(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Number(ours), Value::Number(theirs)) => {
+            let (ours, theirs) = (ours.as_f64(), theirs.as_f64());
+            ours.zip(theirs).is_some_and(|(ours, theirs)| near(ours, theirs))
+        }
+        (Value::Array(ours), Value::Array(theirs)) => {
+            ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| same(a, b))
+        }
+        (ours, theirs) => ours == theirs,
+    }
+}
+
+/// serde_json rounds some doubles to a neighbour; another law has the exact comparison.
+fn near(ours: f64, theirs: f64) -> bool {
+    (ours - theirs).abs() <= theirs.abs() * 1e-15
+}
+
+/// Each value of a column of numbers is what Rust reads in its exact source text, which a group of
+/// the same name gives.
+fn numbers_are_what_their_text_says(all: &Read, bytes: &[u8]) {
+    let types = all.schema().columns(&Pins::new());
+    let is_number = |spec: &&ColumnSpec| {
+        matches!(spec.column_type, ColumnType::Int | ColumnType::Float)
+            && types
+                .iter()
+                .all(|other| other.path == spec.path || !other.path.is_named(spec.path.pointer()))
+    };
+    let numbers: Vec<&ColumnSpec> = types.iter().filter(is_number).take(3).collect();
+    if numbers.is_empty() {
+        return;
+    }
+    let by: Vec<String> = numbers.iter().map(|spec| spec.path.pointer().to_string()).collect();
+    let read =
+        read_object(&mut Reader::new(Options { by, ..options(Projection::All) }), bytes, &[]);
+    let frame = &read.chunks[0].frame;
+    for (spec, texts) in numbers.into_iter().zip(&frame.groups) {
+        let column = frame.columns.iter().find(|column| column.path == spec.path);
+        let column = column.expect("a column of numbers");
+        for row in 0..frame.rows {
+            let text = texts.valid.get(row).then(|| texts.texts.get(row));
+            let expected = match (text, spec.column_type) {
+                (None, _) => Cell::Null,
+                (Some(text), ColumnType::Int) => Cell::Int(text.parse().expect("an i64")),
+                (Some(text), _) => Cell::Float(text.parse::<f64>().expect("an f64").to_bits()),
+            };
+            assert_eq!(Cell::of(column, row), expected, "{text:?}");
+        }
+    }
+}
+
+/// Places to cut at: one, some, and every byte where the object is small.
+fn cuts(len: usize, draw: &mut Draw) -> Vec<Vec<usize>> {
+    let mut drawn = |count: usize| (0..count).map(|_| draw.below(len + 1)).collect::<Vec<_>>();
+    let mut all = vec![drawn(1), drawn(6)];
+    if len <= BY_BYTE_BYTES {
+        all.push((1..len).collect());
+    }
+    all
+}
+
+/// A column that is there, by one of its names, and a name that leads to others or nowhere.
+fn names(types: &[ColumnSpec], draw: &mut Draw) -> Vec<String> {
+    let mut names = vec![draw.one_of(&["d_a", "no such", "d.a", "/d"]).to_string()];
+    if !types.is_empty() {
+        let path = &types[draw.below(types.len())].path;
+        names.push(if draw.one_of(&[true, false]) {
+            path.flat_name()
+        } else {
+            path.pointer().to_string()
+        });
+    }
+    names
+}
+
+/// The columns that were asked for are there as they are among all.
+fn assert_columns_agree(all: &Read, some: &Read, names: &[String]) {
+    let is_asked_for = |column: &&Column| names.iter().any(|name| column.path.is_named(name));
+    for (all, some) in all.chunks.iter().zip(&some.chunks) {
+        let mut expected: Vec<&Column> = all.frame.columns.iter().filter(is_asked_for).collect();
+        let mut found: Vec<&Column> = some.frame.columns.iter().collect();
+        expected.sort_by(|a, b| a.path.cmp(&b.path));
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        assert_eq!(expected, found, "{names:?}");
+    }
+}
+
+fn limits_and_declared_types_hold_however_records_are_cut(bytes: &[u8], draw: &mut Draw) {
+    let max_record_bytes = 1 + draw.below(100);
+    let declared = [ColumnType::Float, ColumnType::Json, ColumnType::Text, ColumnType::Int];
+    let pins = [("a".to_string(), draw.one_of(&declared)), ("d".to_string(), ColumnType::Json)];
+    let pins = pins.into_iter().take(draw.below(3)).collect();
+    let options = Options { max_record_bytes, pins, ..options(Projection::All) };
+    let whole = read(&options, &[], bytes, &[]);
+    every_byte_has_its_place(&whole, bytes);
+    assert!(whole.records.values().all(|(len, _)| *len <= max_record_bytes as u64));
+    let cuts = vec![draw.below(bytes.len() + 1), draw.below(bytes.len() + 1)];
+    whole.assert_same_account(&read(&options, &[], bytes, &cuts));
+}
