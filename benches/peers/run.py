@@ -8,7 +8,7 @@
 Needs cargo (or --rawcat) and Python 3.9 or later with venv; the days (1.9 GB), an environment with the peers' packages
 (requirements.txt, 1 GB) and what is written go to the work folder, and are used again. README.md beside this file says
 what is measured and how. Exit code 0: measured, and all answers agree. 1: answers differ, or a program failed. 2: usage, or
-something is missing.
+something is missing. 130: interrupted.
 """
 
 import argparse
@@ -530,6 +530,8 @@ def main():
     except Failure as failure:
         say(f"error: {failure}")
         sys.exit(failure.code)
+    except KeyboardInterrupt:
+        sys.exit(130)
     results = args.work / ("results-s3.json" if args.s3 else "results.json")
     results.write_text(json.dumps(report, indent=1))
     show(args, report)
