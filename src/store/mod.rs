@@ -137,7 +137,7 @@ pub struct FetchLimits {
 
 impl Default for FetchLimits {
     fn default() -> Self {
-        FetchLimits { requests: 16, bytes_in_flight: 256 << 20, whole_bytes: 64 << 20 }
+        FetchLimits { requests: 16, bytes_in_flight: 96 << 20, whole_bytes: 64 << 20 }
     }
 }
 

@@ -254,7 +254,9 @@ fn bodies_are_the_same_whole_and_streamed() {
                 assert_eq!(index, want);
                 assert_eq!(body.bytes, bytes.len() as u64);
                 let whole = matches!(body.content, Content::Whole(_));
-                assert_eq!(whole, body.bytes <= whole_bytes);
+                // Files above 1 MiB are read block by block in any case.
+                let most = if matches!(store, Store::Folder(_)) { 1 << 20 } else { u64::MAX };
+                assert_eq!(whole, body.bytes <= whole_bytes.min(most));
                 assert!(read(body).unwrap() == *bytes, "{} bytes", bytes.len());
             }
             assert!(fetch.next().is_none());
