@@ -116,6 +116,21 @@ impl RecordsWriter {
         Ok(WrittenChunk { start, bytes: chunk.bytes.len() as u64, meta: chunk.meta })
     }
 
+    /// The chunks that [`RecordsWriter::finish`] will ask for: row groups in their order, each with its
+    /// columns.
+    pub fn rebuilds(&self, final_columns: &[ColumnSpec]) -> Vec<(usize, Vec<ColumnSpec>)> {
+        let mut rebuilds = Vec::new();
+        for (index, group) in self.groups.iter().enumerate() {
+            if *group.columns != *final_columns {
+                let columns = widened(&plan(group, final_columns, self.provenance));
+                if !columns.is_empty() {
+                    rebuilds.push((index, columns));
+                }
+            }
+        }
+        rebuilds
+    }
+
     /// Closes the file with the day's final columns.
     ///
     /// `rebuild(row group, columns)` encodes the given columns of a row group again, in their
@@ -166,13 +181,7 @@ impl RecordsWriter {
         let final_shared: Arc<[ColumnSpec]> = final_columns.into();
         for (index, group) in std::mem::take(&mut self.groups).into_iter().enumerate() {
             let plan = plan(&group, final_columns, self.provenance);
-            let widened: Vec<ColumnSpec> = plan
-                .iter()
-                .filter_map(|part| match part {
-                    Part::Rebuild(spec) => Some((*spec).clone()),
-                    _ => None,
-                })
-                .collect();
+            let widened = widened(&plan);
             rebuilt_chunks += widened.len();
             let mut rebuilt = match &widened[..] {
                 [] => Vec::new(),
@@ -225,6 +234,14 @@ enum Part<'a> {
     Copy(usize),
     Nulls(ColumnType),
     Rebuild(&'a ColumnSpec),
+}
+
+fn widened(plan: &[Part]) -> Vec<ColumnSpec> {
+    let columns = plan.iter().filter_map(|part| match part {
+        Part::Rebuild(spec) => Some((*spec).clone()),
+        _ => None,
+    });
+    columns.collect()
 }
 
 /// Where the columns of a row group stand among its own.
