@@ -9,6 +9,7 @@
 //! file), `account` keeps the books. Only this room knows all the others.
 
 mod account;
+mod again;
 mod cut;
 mod gather;
 mod listing;

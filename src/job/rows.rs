@@ -1,8 +1,8 @@
 //! Frames in the order of the day → row groups → encoded columns → the `records` file.
 //!
 //! Row groups are cut across objects. Their columns are encoded as tasks of the engine, on every
-//! thread; the file gets them in order. Where a column turns out
-//! wider than some frame holds it, the objects of that row group are read again, and only those.
+//! thread; the file gets them in order. Where a column turns out wider than some frame holds it,
+//! the objects of that row group are read again, and only those.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,8 +10,7 @@ use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex};
 
 use super::cut::Cutter;
-use super::read::{ObjectReader, ReadFailure};
-use super::{JobError, Run};
+use super::{JobError, Run, again};
 use crate::engine::{Engine, Task};
 use crate::json::Frame;
 use crate::publish::{
@@ -19,14 +18,13 @@ use crate::publish::{
     encode_column,
 };
 use crate::schema::{ColumnSpec, Pins, Schema};
-use crate::store::ObjectMeta;
 
 /// Some of the rows that an object has in the day.
 #[derive(Clone, Debug)]
-struct Part {
-    object: usize,
+pub(super) struct Part {
+    pub object: usize,
     /// Counted over the object's rows of the day.
-    rows: Range<usize>,
+    pub rows: Range<usize>,
 }
 
 /// A row group, and where its rows came from.
@@ -141,7 +139,12 @@ impl RowGroups {
             queue_columns(run, engine, records, &group);
         } else {
             let task: Task<'a, JobError> = Box::new(move || {
-                let chunks = reread(run, &group.parts, &group.columns)?;
+                let all = RecordColumn::all(&group.columns, run.spec.provenance);
+                let mut chunks = Vec::new();
+                again::read(run, &[&group.parts], &group.columns, &mut |_, rows| {
+                    chunks = encode_columns(run, &rows, all.iter().copied())?;
+                    Ok(())
+                })?;
                 records.written(&group, chunks)
             });
             engine.queue([task]);
@@ -189,7 +192,7 @@ fn queue_columns<'a>(
     }));
 }
 
-fn encode_columns<'c>(
+pub(super) fn encode_columns<'c>(
     run: &Run<'_>,
     rows: &RowGroup,
     columns: impl IntoIterator<Item = RecordColumn<'c>>,
@@ -241,58 +244,9 @@ impl Records {
     pub fn finish(self, run: &Run<'_>, columns: &[ColumnSpec]) -> Result<RecordsFile, JobError> {
         let parts = self.parts.into_inner().expect(LOCK);
         let file = self.file.into_inner().expect(LOCK);
-        file.writer.finish(columns, &mut |group: usize, widened: &[ColumnSpec]| {
-            // Read with the types of all columns: a JSON column swallows others.
-            let rows = read_parts(run, &parts[group], columns)?;
-            encode_columns(run, &rows, widened.iter().map(RecordColumn::Field))
+        let rebuilds = file.writer.rebuilds(columns);
+        again::in_order(run, &parts, &rebuilds, columns, |next| {
+            file.writer.finish(columns, &mut |_, _| next())
         })
-    }
-}
-
-/// Encodes every column of a row group from its objects, read again.
-fn reread(
-    run: &Run<'_>,
-    parts: &[Part],
-    columns: &[ColumnSpec],
-) -> Result<Vec<EncodedChunk>, JobError> {
-    let rows = read_parts(run, parts, columns)?;
-    encode_columns(run, &rows, RecordColumn::all(columns, run.spec.provenance))
-}
-
-/// Reads the objects of a row group again, so that frames come out with the types of `columns`.
-fn read_parts(run: &Run<'_>, parts: &[Part], columns: &[ColumnSpec]) -> Result<RowGroup, JobError> {
-    let mut reader = ObjectReader::new(run.read_spec.clone());
-    reader.expect(columns);
-    let mut group = RowGroup::default();
-    for part in parts {
-        let object = run.object(part.object);
-        let key: Arc<str> = object.key.as_str().into();
-        let (content, _permit) = run.store.get(&object)?.into_parts();
-        let mut before = 0;
-        let mut take = |frame: Frame| -> Result<(), JobError> {
-            let begin = part.rows.start.clamp(before, before + frame.rows) - before;
-            let end = part.rows.end.clamp(before, before + frame.rows) - before;
-            before += frame.rows;
-            if begin < end {
-                group.slices.push(Slice::all(frame, key.clone()).part(begin..end));
-            }
-            Ok(())
-        };
-        reader
-            .read(&object, content, run.findings.get(&object.key), &mut |_| (), &mut take)
-            .map_err(|failure| again_failed(&object, failure))?;
-        if before < part.rows.end {
-            return Err(JobError::NotTheSame { key: object.key.clone() });
-        }
-    }
-    Ok(group)
-}
-
-/// An object that was read before cannot be read a second time.
-fn again_failed(object: &ObjectMeta, failure: ReadFailure<JobError>) -> JobError {
-    match failure {
-        ReadFailure::Store(error) => JobError::Store(error),
-        ReadFailure::Taker(error) => error,
-        ReadFailure::StartOver(_) => JobError::NotTheSame { key: object.key.clone() },
     }
 }

@@ -1,5 +1,7 @@
 //! Statistics of a column chunk: its values go in, bounds that enclose them come out.
 
+use std::ops::Deref;
+
 use super::dictionary::Dictionary;
 use super::footer::Statistics;
 use super::gather::{Flat, Levels};
@@ -7,20 +9,55 @@ use super::gather::{Flat, Levels};
 /// Longest bound of a text column, in bytes.
 const BOUND_BYTES: usize = 64;
 
+/// A bound's bytes. There are two for every chunk of the file until it is closed: numbers and short
+/// texts stand in place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Bound {
+    Short { len: u8, bytes: [u8; Bound::IN_PLACE] },
+    Long(Box<[u8]>),
+}
+
+impl Bound {
+    const IN_PLACE: usize = 22;
+}
+
+impl From<&[u8]> for Bound {
+    fn from(bound: &[u8]) -> Self {
+        if bound.len() > Bound::IN_PLACE {
+            return Bound::Long(bound.into());
+        }
+        let mut bytes = [0; Bound::IN_PLACE];
+        bytes[..bound.len()].copy_from_slice(bound);
+        Bound::Short { len: bound.len() as u8, bytes }
+    }
+}
+
+impl Deref for Bound {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bound::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Bound::Long(bytes) => bytes,
+        }
+    }
+}
+
 /// The statistics of a chunk. `texts`: the dictionary of a text column, if it has one.
 pub fn statistics(values: &Flat, texts: Option<&Dictionary<&[u8]>>, levels: &Levels) -> Statistics {
-    let nulls = levels.slots - values.len();
+    let nulls = (levels.slots - values.len()) as u64;
     let mut made = Statistics { nulls, ..Statistics::default() };
+    let bound = |bytes: &[u8]| Bound::from(bytes);
     let bounds = match values {
         Flat::Bool(values) => bounds(values.iter().copied(), |a, b| !a & b)
-            .map(|(min, max)| (vec![u8::from(min)], vec![u8::from(max)])),
+            .map(|(min, max)| (bound(&[u8::from(min)]), bound(&[u8::from(max)]))),
         Flat::Int(values) => bounds(values.iter().copied(), |a, b| a < b)
-            .map(|(min, max)| (min.to_le_bytes().to_vec(), max.to_le_bytes().to_vec())),
+            .map(|(min, max)| (bound(&min.to_le_bytes()), bound(&max.to_le_bytes()))),
         Flat::Float(values) => bounds(values.iter().copied(), |a, b| a < b).map(|(min, max)| {
             // Both zeros compare equal, so the bounds take the wider one.
             let min = if min == 0.0 { -0.0 } else { min };
             let max = if max == 0.0 { 0.0 } else { max };
-            (min.to_le_bytes().to_vec(), max.to_le_bytes().to_vec())
+            (bound(&min.to_le_bytes()), bound(&max.to_le_bytes()))
         }),
         Flat::Text(values) => {
             let distinct = texts.map_or(&values[..], |made| &made.entries);
@@ -53,8 +90,11 @@ impl Statistics {
     fn set_text_bounds(&mut self, min: &[u8], max: &[u8]) {
         self.min_is_exact = min.len() <= BOUND_BYTES;
         self.max_is_exact = max.len() <= BOUND_BYTES;
-        self.min = Some(cut_text(min).to_vec());
-        self.max = if self.max_is_exact { Some(max.to_vec()) } else { next_text(cut_text(max)) };
+        self.min = Some(cut_text(min).into());
+        self.max = match self.max_is_exact {
+            true => Some(max.into()),
+            false => next_text(cut_text(max)).map(|text| text[..].into()),
+        };
     }
 }
 
@@ -94,8 +134,8 @@ mod tests {
         made.set_text_bounds(long.as_bytes(), long.as_bytes());
         let (min, max) = (made.min.expect("a bound"), made.max.expect("a bound"));
         assert!(&min[..] < long.as_bytes() && long.as_bytes() < &max[..]);
-        assert_eq!(String::from_utf8(min).expect("whole characters").len(), 63);
-        assert!(String::from_utf8(max).expect("whole characters").ends_with('각'));
+        assert_eq!(str::from_utf8(&min).expect("whole characters").len(), 63);
+        assert!(str::from_utf8(&max).expect("whole characters").ends_with('각'));
         assert!(!made.min_is_exact && !made.max_is_exact);
     }
 

@@ -42,7 +42,7 @@ enum Coding<'v> {
 }
 
 /// Encodes and compresses a column chunk.
-pub(super) fn encode(values: &Flat, levels: &Levels, shape: Shape, rows: usize) -> EncodedChunk {
+pub(super) fn encode(values: &Flat, levels: &Levels, shape: Shape) -> EncodedChunk {
     let texts = match values {
         Flat::Text(values) => Dictionary::build(values),
         _ => None,
@@ -55,12 +55,10 @@ pub(super) fn encode(values: &Flat, levels: &Levels, shape: Shape, rows: usize) 
     let statistics = statistics(values, texts.as_ref(), levels);
     let coding = choose(values, texts.as_ref(), numbers.as_ref());
 
-    let mut chunk = EncodedChunk {
-        bytes: Vec::new(),
-        meta: ChunkMeta { rows, statistics, ..ChunkMeta::default() },
-    };
-    chunk.meta.slots = levels.slots;
-    chunk.meta.null_rows = levels.null_rows;
+    let mut chunk =
+        EncodedChunk { bytes: Vec::new(), meta: ChunkMeta { statistics, ..ChunkMeta::default() } };
+    chunk.meta.slots = levels.slots as u64;
+    chunk.meta.null_rows = levels.null_rows as u32;
     if let Coding::Dictionary { page, entries, .. } = &coding {
         chunk.put_dictionary_page(page, *entries);
     }
@@ -283,7 +281,7 @@ impl EncodedChunk {
             });
         });
         self.end_page(start, page.len(), &packed);
-        self.meta.dictionary_bytes = self.bytes.len();
+        self.meta.dictionary_bytes = self.bytes.len() as u32;
     }
 
     fn put_data_page(&mut self, page: &[u8], slots: usize, encoding: Encoding) {
@@ -307,7 +305,7 @@ impl EncodedChunk {
     }
 
     fn end_page(&mut self, start: usize, page_bytes: usize, packed: &[u8]) {
-        self.meta.uncompressed_bytes += self.bytes.len() - start + page_bytes;
+        self.meta.uncompressed_bytes += (self.bytes.len() - start + page_bytes) as u64;
         self.bytes.extend_from_slice(packed);
     }
 
@@ -318,7 +316,7 @@ impl EncodedChunk {
 
     /// Rows in which the column is null.
     pub fn null_rows(&self) -> usize {
-        self.meta.null_rows
+        self.meta.null_rows as usize
     }
 }
 

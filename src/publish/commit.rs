@@ -158,14 +158,17 @@ impl Commit {
 
     fn remove_file(&self, file: &Path) -> Result<(), PublishError> {
         remove_if_there(&self.out.join(file))?;
-        // Folders that are empty now go too, up to `--out`; the first that is not ends it.
+        // Folders that are empty now go too, up to `--out`; the first that is not ends it. Synced, it
+        // brings nothing back after the record of this removal is gone.
         let folders = file.ancestors().skip(1).filter(|folder| *folder != Path::new(""));
-        for folder in folders {
-            if std::fs::remove_dir(self.out.join(folder)).is_err() {
-                break;
+        for folder in folders.map(|folder| self.out.join(folder)) {
+            match std::fs::remove_dir(&folder) {
+                Err(problem) if problem.kind() != io::ErrorKind::NotFound => return sync(&folder),
+                // Gone now, or by a run that was interrupted behind this step.
+                _ => {}
             }
         }
-        Ok(())
+        sync(&self.out)
     }
 }
 

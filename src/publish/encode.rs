@@ -126,7 +126,7 @@ pub fn encode_column(
         _ => (Shape::Required, gather::flat_levels(&pieces)),
     };
     let values = gather::values(&pieces, kind.scalar(), shape == Shape::List);
-    Ok(encode(&values, &levels, shape, group.rows()))
+    Ok(encode(&values, &levels, shape))
 }
 
 /// The chunk of a column that none of the rows has.
@@ -140,5 +140,5 @@ pub fn null_chunk(rows: usize, column_type: ColumnType) -> EncodedChunk {
         null_rows: rows,
     };
     let values = gather::values(&[], kind.scalar(), is_list);
-    encode(&values, &levels, if is_list { Shape::List } else { Shape::Optional }, rows)
+    encode(&values, &levels, if is_list { Shape::List } else { Shape::Optional })
 }

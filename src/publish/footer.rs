@@ -5,6 +5,7 @@
 //! No Arrow schema is stored: every reader finds these types by themselves.
 //! Source: apache/parquet-format, parquet.thrift and LogicalTypes.md.
 
+use super::bounds::Bound;
 use super::compact::{BINARY, I32, STRUCT, put_binary, put_struct, put_zigzag};
 use crate::schema::{ColumnType, Scalar};
 
@@ -25,30 +26,44 @@ pub enum Encoding {
     RleDictionary = 8,
 }
 
+/// A set of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Encodings(u16);
+
+impl Encodings {
+    fn add(&mut self, encoding: Encoding) {
+        self.0 |= 1 << encoding as u16;
+    }
+
+    fn numbers(self) -> Vec<i64> {
+        (0..16).filter(|number| self.0 >> number & 1 == 1).collect()
+    }
+}
+
 /// What is known of a chunk's values.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Statistics {
     /// Null slots: null rows, and for lists empty lists and nulls inside as well.
-    pub nulls: usize,
-    pub min: Option<Vec<u8>>,
-    pub max: Option<Vec<u8>>,
+    pub nulls: u64,
+    pub min: Option<Bound>,
+    pub max: Option<Bound>,
     pub min_is_exact: bool,
     pub max_is_exact: bool,
 }
 
-/// What the footer says about a column chunk, its place in the file excepted.
+/// What the footer says about a column chunk, its place in the file excepted. Small, because it is
+/// all that is held of a day until its file is closed.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct ChunkMeta {
-    pub rows: usize,
-    pub null_rows: usize,
-    /// Values, nulls included; more than rows in a list.
-    pub slots: usize,
+    pub null_rows: u32,
     /// The dictionary page with its header; 0: there is none.
-    pub dictionary_bytes: usize,
+    pub dictionary_bytes: u32,
+    /// Values, nulls included; more than rows in a list.
+    pub slots: u64,
     /// All pages before compression, with their headers.
-    pub uncompressed_bytes: usize,
-    pub encodings: Vec<Encoding>,
-    pub data_pages: usize,
+    pub uncompressed_bytes: u64,
+    pub encodings: Encodings,
+    pub data_pages: u32,
     pub data_encoding: Encoding,
     pub statistics: Statistics,
 }
@@ -57,9 +72,7 @@ impl ChunkMeta {
     /// Notes that a page uses `encoding`.
     pub fn see(&mut self, encoding: Encoding) {
         for encoding in [encoding, Encoding::Rle] {
-            if let Err(at) = self.encodings.binary_search(&encoding) {
-                self.encodings.insert(at, encoding);
-            }
+            self.encodings.add(encoding);
         }
     }
 }
@@ -122,10 +135,29 @@ pub struct PlacedGroup<'a> {
     pub chunks: Vec<PlacedChunk<'a>>,
 }
 
-/// The footer with its length and the closing magic number.
-pub fn footer(columns: &[DiskColumn], groups: &[PlacedGroup]) -> Vec<u8> {
+/// Bytes of the footer that are handed on at a time.
+const PART_BYTES: usize = 1 << 18;
+
+/// Writes the footer with its length and the closing magic number, in parts: of many columns it
+/// is large. `placed` says where the chunks of a row group are.
+pub fn put_footer<'g, G, E>(
+    columns: &[DiskColumn],
+    groups: &'g [G],
+    placed: impl Fn(&'g G) -> PlacedGroup<'g>,
+    mut write: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
     let mut out = Vec::new();
-    let rows: usize = groups.iter().map(|group| group.rows).sum();
+    let mut before = 0;
+    let mut written = Ok(());
+    let mut hand_on = |out: &mut Vec<u8>| {
+        if written.is_ok() {
+            written = write(out);
+        }
+        before += out.len();
+        out.clear();
+    };
+    let places: Vec<&G> = groups.iter().collect();
+    let rows: usize = groups.iter().map(|group| placed(group).rows).sum();
     let elements = elements(columns);
     let created_by = concat!("rawcat version ", env!("CARGO_PKG_VERSION"));
     let leaves = vec![(); columns.len()];
@@ -133,17 +165,23 @@ pub fn footer(columns: &[DiskColumn], groups: &[PlacedGroup]) -> Vec<u8> {
         file.i32(1, FORMAT_VERSION);
         file.list(2, STRUCT, &elements, put_element);
         file.i64(3, rows as i64);
-        file.list(4, STRUCT, groups, |out, group| put_group(out, columns, group));
+        file.list(4, STRUCT, &places, |out, group| {
+            put_group(out, columns, &placed(group));
+            if out.len() >= PART_BYTES {
+                hand_on(out);
+            }
+        });
         file.binary(6, created_by.as_bytes());
         // Every leaf is ordered as its type says; without this, min and max would not count.
         file.list(7, STRUCT, &leaves, |out, ()| {
             put_struct(out, |order| order.structure(1, |_| {}));
         });
     });
-    let length = out.len() as u32;
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(MAGIC);
-    out
+    hand_on(&mut out);
+    written?;
+    let length = before as u32;
+    write(&length.to_le_bytes())?;
+    write(MAGIC)
 }
 
 /// A node of the schema's tree, in depth-first order.
@@ -237,7 +275,7 @@ fn put_element(out: &mut Vec<u8>, element: &Element) {
 }
 
 fn put_group(out: &mut Vec<u8>, columns: &[DiskColumn], group: &PlacedGroup) {
-    let uncompressed: usize = group.chunks.iter().map(|chunk| chunk.meta.uncompressed_bytes).sum();
+    let uncompressed: u64 = group.chunks.iter().map(|chunk| chunk.meta.uncompressed_bytes).sum();
     let compressed: u64 = group.chunks.iter().map(|chunk| chunk.bytes).sum();
     let chunks: Vec<_> = columns.iter().zip(&group.chunks).collect();
     put_struct(out, |fields| {
@@ -262,15 +300,13 @@ fn put_chunk(out: &mut Vec<u8>, column: &DiskColumn, chunk: &PlacedChunk) {
         fields.i64(2, 0);
         fields.structure(3, |fields| {
             fields.i32(1, column.kind.physical());
-            fields.list(2, I32, &meta.encodings, |out, encoding| {
-                put_zigzag(out, *encoding as i64);
-            });
+            fields.list(2, I32, &meta.encodings.numbers(), |out, number| put_zigzag(out, *number));
             fields.list(3, BINARY, path, |out, name| put_binary(out, name.as_bytes()));
             fields.i32(4, ZSTD);
             fields.i64(5, meta.slots as i64);
             fields.i64(6, meta.uncompressed_bytes as i64);
             fields.i64(7, chunk.bytes as i64);
-            fields.i64(9, (chunk.start + meta.dictionary_bytes as u64) as i64);
+            fields.i64(9, (chunk.start + u64::from(meta.dictionary_bytes)) as i64);
             if meta.dictionary_bytes > 0 {
                 fields.i64(11, chunk.start as i64);
             }

@@ -6,16 +6,17 @@
 //! is the same, byte for byte, as if the last columns had been known from the start.
 //! The day is never held in memory.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use super::chunk::EncodedChunk;
 use super::encode::{RecordColumn, null_chunk};
 use super::error::PublishError;
-use super::footer::{ChunkMeta, DiskColumn, DiskType, MAGIC, PlacedChunk, PlacedGroup, footer};
-use crate::schema::{ColumnSpec, ColumnType};
+use super::footer::{ChunkMeta, DiskColumn, DiskType, MAGIC, PlacedChunk, PlacedGroup, put_footer};
+use crate::schema::{ColumnSpec, ColumnType, Path};
 
 /// The times, which stand before the records' own columns.
 const OWN_COLUMNS: usize = 2;
@@ -59,7 +60,7 @@ struct WrittenChunk {
 
 impl RecordsWriter {
     /// Creates the file; its folder exists.
-    pub fn create(path: &Path, provenance: bool) -> Result<Self, PublishError> {
+    pub fn create(path: &FilePath, provenance: bool) -> Result<Self, PublishError> {
         // Read as well, because chunks may have to be copied out of it.
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(true);
@@ -115,6 +116,21 @@ impl RecordsWriter {
         Ok(WrittenChunk { start, bytes: chunk.bytes.len() as u64, meta: chunk.meta })
     }
 
+    /// The chunks that [`RecordsWriter::finish`] will ask for: row groups in their order, each with its
+    /// columns.
+    pub fn rebuilds(&self, final_columns: &[ColumnSpec]) -> Vec<(usize, Vec<ColumnSpec>)> {
+        let mut rebuilds = Vec::new();
+        for (index, group) in self.groups.iter().enumerate() {
+            if *group.columns != *final_columns {
+                let columns = widened(&plan(group, final_columns, self.provenance));
+                if !columns.is_empty() {
+                    rebuilds.push((index, columns));
+                }
+            }
+        }
+        rebuilds
+    }
+
     /// Closes the file with the day's final columns.
     ///
     /// `rebuild(row group, columns)` encodes the given columns of a row group again, in their
@@ -140,15 +156,15 @@ impl RecordsWriter {
         if !self.groups.iter().all(known) {
             rebuilt_chunks = self.rewrite(final_columns, rebuild)?;
         }
-        self.append(&footer(
-            &on_disk(final_columns, self.provenance),
-            &self.groups.iter().map(placed).collect::<Vec<_>>(),
-        ))?;
+        let groups = std::mem::take(&mut self.groups);
+        put_footer(&on_disk(final_columns, self.provenance), &groups, placed, |part| {
+            self.append(part).map(|_| ())
+        })?;
         self.file.flush().map_err(PublishError::file("write", &self.path))?;
         let nulls = (OWN_COLUMNS..OWN_COLUMNS + final_columns.len())
-            .map(|at| self.groups.iter().map(|group| group.chunks[at].meta.null_rows as u64).sum())
+            .map(|at| groups.iter().map(|group| u64::from(group.chunks[at].meta.null_rows)).sum())
             .collect();
-        let rows = self.groups.iter().map(|group| group.rows as u64).sum();
+        let rows = groups.iter().map(|group| group.rows as u64).sum();
         Ok(RecordsFile { rows, bytes: self.at, nulls, rebuilt_chunks })
     }
 
@@ -165,13 +181,7 @@ impl RecordsWriter {
         let final_shared: Arc<[ColumnSpec]> = final_columns.into();
         for (index, group) in std::mem::take(&mut self.groups).into_iter().enumerate() {
             let plan = plan(&group, final_columns, self.provenance);
-            let widened: Vec<ColumnSpec> = plan
-                .iter()
-                .filter_map(|part| match part {
-                    Part::Rebuild(spec) => Some((*spec).clone()),
-                    _ => None,
-                })
-                .collect();
+            let widened = widened(&plan);
             rebuilt_chunks += widened.len();
             let mut rebuilt = match &widened[..] {
                 [] => Vec::new(),
@@ -226,25 +236,60 @@ enum Part<'a> {
     Rebuild(&'a ColumnSpec),
 }
 
-fn plan<'a>(group: &WrittenGroup, columns: &'a [ColumnSpec], provenance: bool) -> Vec<Part<'a>> {
-    let mut plan: Vec<Part> = (0..OWN_COLUMNS).map(Part::Copy).collect();
-    for column in columns {
-        let before = group.columns.iter().position(|known| known.path == column.path);
-        plan.push(match before {
-            // Its parts were columns, and the whole has become one since.
-            None if group.columns.iter().any(|known| known.path.is_below(&column.path)) => {
-                Part::Rebuild(column)
-            }
-            None => Part::Nulls(column.column_type),
-            Some(at) if group.chunks[OWN_COLUMNS + at].meta.null_rows == group.rows => {
-                Part::Nulls(column.column_type)
-            }
-            Some(at) if needs_rebuild(group.columns[at].column_type, column.column_type) => {
-                Part::Rebuild(column)
-            }
-            Some(at) => Part::Copy(OWN_COLUMNS + at),
-        });
+fn widened(plan: &[Part]) -> Vec<ColumnSpec> {
+    let columns = plan.iter().filter_map(|part| match part {
+        Part::Rebuild(spec) => Some((*spec).clone()),
+        _ => None,
+    });
+    columns.collect()
+}
+
+/// Where the columns of a row group stand among its own.
+struct Known<'g> {
+    group: &'g WrittenGroup,
+    places: HashMap<&'g Path, usize>,
+    /// Sorted, so that the parts of an object stand together.
+    pointers: Vec<&'g str>,
+}
+
+impl<'g> Known<'g> {
+    fn of(group: &'g WrittenGroup) -> Self {
+        let places = group.columns.iter().enumerate().map(|(at, column)| (&column.path, at));
+        let mut pointers: Vec<&str> =
+            group.columns.iter().map(|column| column.path.pointer()).collect();
+        pointers.sort_unstable();
+        Known { group, places: places.collect(), pointers }
     }
+
+    fn has_parts_of(&self, path: &Path) -> bool {
+        let inside = format!("{}/", path.pointer());
+        let at = self.pointers.partition_point(|pointer| *pointer < &*inside);
+        self.pointers.get(at).is_some_and(|pointer| pointer.starts_with(&inside))
+    }
+
+    fn part<'a>(&self, column: &'a ColumnSpec) -> Part<'a> {
+        let Some(&at) = self.places.get(&column.path) else {
+            // Its parts were columns, and the whole has become one since.
+            return match self.has_parts_of(&column.path) {
+                true => Part::Rebuild(column),
+                false => Part::Nulls(column.column_type),
+            };
+        };
+        let nulls = self.group.chunks[OWN_COLUMNS + at].meta.null_rows as usize;
+        if nulls == self.group.rows {
+            Part::Nulls(column.column_type)
+        } else if needs_rebuild(self.group.columns[at].column_type, column.column_type) {
+            Part::Rebuild(column)
+        } else {
+            Part::Copy(OWN_COLUMNS + at)
+        }
+    }
+}
+
+fn plan<'a>(group: &WrittenGroup, columns: &'a [ColumnSpec], provenance: bool) -> Vec<Part<'a>> {
+    let known = Known::of(group);
+    let mut plan: Vec<Part> = (0..OWN_COLUMNS).map(Part::Copy).collect();
+    plan.extend(columns.iter().map(|column| known.part(column)));
     if provenance {
         plan.extend((OWN_COLUMNS + group.columns.len()..group.chunks.len()).map(Part::Copy));
     }
@@ -275,7 +320,7 @@ mod tests {
     use crate::json::{Bits, Column, Frame, Items, Texts, Values};
     use crate::publish::encode::{EncodeOptions, RowGroup, Slice, encode_column};
     use crate::publish::gather;
-    use crate::schema::{Kinds, Path, Pins, Scalar, Schema};
+    use crate::schema::{Kinds, Pins, Scalar, Schema};
     use std::ops::Range;
 
     fn path(name: &str) -> Path {
