@@ -170,6 +170,14 @@ fn text_inside_a_string_is_never_taken_for_a_record() {
 }
 
 #[test]
+fn text_that_was_made_to_deceive_is_no_record_where_the_damage_comes_later() {
+    let bytes = br#"{"z":"}{",":":"}{","b":x}{"a":2}{"a":3}"#;
+    let read = read_all(bytes);
+    assert_eq!(reasons(&read), [(0, 25, Reason::UnexpectedByte)]);
+    assert_eq!(read.chunks[0].frame.offsets, [25, 32]);
+}
+
+#[test]
 fn reading_goes_on_at_the_next_certain_record() {
     for (bytes, kept_records, expected) in [
         (&br#"{"a":1}{"a":2x}{"a":3}{"a":4}"#[..], 3, vec![(7, 8, Reason::UnexpectedByte)]),
