@@ -4,8 +4,9 @@
 //! 1. a `}` stands before it, with nothing but white space between;
 //! 2. a whole valid object begins there;
 //! 3. behind that object stands, after white space, another `{` or the end of the bytes;
-//! 4. the same bytes cannot be read as lying *inside a string* of a damaged record: read that way
-//!    they must break JSON's rules before the object ends, or soon after it.
+//! 4. the object's bytes cannot be read as lying *inside a string* of a damaged record: read that
+//!    way they must break JSON's rules before the object ends. What breaks behind it says nothing:
+//!    it may be the damage.
 //!
 //! Outside of strings `}{` never occurs in JSON, so (1) to (3) leave one doubt only: whether the
 //! position is outside of a string at all. (4) settles it. `{"a":"}{","b":1}` has a `}{` inside a
@@ -21,9 +22,6 @@ use memchr::memchr;
 use super::Reason;
 use super::chunk::{Block, Quarantined};
 use super::scan::{self, Fault};
-
-/// How far behind the object reading (4) goes on, in bytes, before the position counts as doubtful.
-const DOUBT_BYTES: usize = 64 << 10;
 
 /// A search for the next certain record.
 #[derive(Clone)]
@@ -132,13 +130,11 @@ fn certainty(
         None | Some(b'{') => {}
         Some(_) => return Certainty::Doubtful,
     }
-    let limit = end.saturating_add(DOUBT_BYTES);
-    let near = &bytes[..limit.min(bytes.len())];
-    *quiet = scan::next_special(near, start.max(*quiet).min(near.len())).unwrap_or(near.len());
-    match inside_string(near, *quiet) {
+    let object = &bytes[..end];
+    *quiet = scan::next_special(object, start.max(*quiet).min(end)).unwrap_or(end);
+    match inside_string(object, *quiet) {
         Reading::Broken => Certainty::Certain(start),
-        Reading::Possible if limit <= bytes.len() || block.last => Certainty::Doubtful,
-        Reading::Possible => Certainty::NeedsMore,
+        Reading::Possible => Certainty::Doubtful,
     }
 }
 

@@ -188,6 +188,14 @@ fn text_inside_a_string_is_never_taken_for_a_record() {
 }
 
 #[test]
+fn text_that_was_made_to_deceive_is_no_record_where_the_damage_comes_later() {
+    let bytes = br#"{"z":"}{",":":"}{","b":x}{"a":2}{"a":3}"#;
+    let read = read_all(bytes);
+    assert_eq!(reasons(&read), [(0, 25, Reason::UnexpectedByte)]);
+    assert_eq!(read.chunks[0].frame.offsets, [25, 32]);
+}
+
+#[test]
 fn reading_goes_on_at_the_next_certain_record() {
     for (bytes, kept_records, expected) in [
         (&br#"{"a":1}{"a":2x}{"a":3}{"a":4}"#[..], 3, vec![(7, 8, Reason::UnexpectedByte)]),
@@ -385,6 +393,18 @@ fn object(members: Vec<(String, String)>) -> String {
     format!("{{{}}}", members.join(","))
 }
 
+/// A sound record whose strings hold structure, so that its structure reads as strings.
+fn deceiving() -> impl Strategy<Value = String> {
+    let texts = ["}{", "}{", ",", ":", "{", "}", "}{\\\"a\\\":1}{", "", "}{}{", "[", "]"];
+    let text = || prop::sample::select(texts.to_vec()).prop_map(|text| format!("\"{text}\""));
+    let value = prop_oneof![3 => text(), 1 => Just("1".to_string()), 1 => Just("{}".to_string())];
+    prop::collection::vec((text(), value), 0..6).prop_map(|members| {
+        let members: Vec<String> =
+            members.into_iter().map(|(key, value)| format!("{key}:{value}")).collect();
+        format!("{{{}}}", members.join(","))
+    })
+}
+
 fn record() -> impl Strategy<Value = String> {
     prop::collection::vec((key(), json_value()), 0..5).prop_map(object)
 }
@@ -545,6 +565,13 @@ proptest! {
 proptest! {
     // Each case reads its bytes about twenty times.
     #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn deceiving_records_keep_every_law_that_the_fuzzer_checks(
+        records in prop::collection::vec(deceiving(), 1..5),
+    ) {
+        crate::laws::records::check(records.concat().as_bytes());
+    }
 
     #[test]
     fn damaged_records_keep_every_law_that_the_fuzzer_checks(bytes in damaged()) {

@@ -23,7 +23,9 @@ pub fn check(bytes: &[u8]) {
     all.assert_same_account(&read_object(&mut reader, bytes, &[]));
     every_byte_has_its_place(&all, bytes);
     records_are_objects_for_serde_json(&all, bytes);
-    a_stream_of_objects_is_read_whole(&all, bytes);
+    if a_stream_of_objects_is_read_whole(&all, bytes) {
+        after_a_damaged_byte_nothing_is_read_that_was_not_written(&all, bytes, &mut draw);
+    }
     numbers_are_what_their_text_says(&all, bytes);
     // Told the day's types, every reading gives the same rows, however narrow its chunks are.
     let types = all.schema().columns(&Pins::new());
@@ -276,15 +278,15 @@ fn records_are_objects_for_serde_json(read: &Read, bytes: &[u8]) {
 }
 
 /// Where the whole object is a stream of objects for serde_json, each one is a record; and the only
-/// record of an object has the values that serde_json finds.
-fn a_stream_of_objects_is_read_whole(read: &Read, bytes: &[u8]) {
+/// record of an object has the values that serde_json finds. False where it is no such stream.
+fn a_stream_of_objects_is_read_whole(read: &Read, bytes: &[u8]) -> bool {
     let mut stream = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
     let mut ends = Vec::new();
     let mut values = Vec::new();
     while let Some(value) = stream.next() {
         match value {
             Ok(value) if value.is_object() => values.push(value),
-            _ => return,
+            _ => return false,
         }
         ends.push(stream.byte_offset() as u64);
     }
@@ -295,6 +297,61 @@ fn a_stream_of_objects_is_read_whole(read: &Read, bytes: &[u8]) {
     if let ([value], 1) = (&values[..], read.tally.kept) {
         assert_values(read, value);
     }
+    true
+}
+
+/// One byte of a sound stream is changed, put in or taken out: every record that is read then is one
+/// of the stream, or holds that place. No text inside of a string is taken for a record.
+///
+/// But where the damage makes another whole item of a record, reading goes on at the end of that, and
+/// has no reason to doubt it until something bad comes.
+fn after_a_damaged_byte_nothing_is_read_that_was_not_written(
+    sound: &Read,
+    bytes: &[u8],
+    draw: &mut Draw,
+) {
+    if bytes.is_empty() {
+        return;
+    }
+    let at = draw.below(bytes.len());
+    let byte = draw.one_of(b"\"\"\\{}[],:x1 \n\xff");
+    let mut damaged = bytes.to_vec();
+    let shift = draw.one_of(&[-1, 0, 1]);
+    match shift {
+        -1 => drop(damaged.remove(at)),
+        0 => damaged[at] = byte,
+        _ => damaged.insert(at, byte),
+    }
+    let read = read(&options(Projection::Named(vec![])), &[], &damaged, &[]);
+    every_byte_has_its_place(&read, &damaged);
+    let records = read.records.iter().map(|(offset, (len, _))| (*offset, *len));
+    let whole = read.quarantine.iter().filter(|span| is_passed_over_exactly(span.reason));
+    let mut items: Vec<(u64, u64)> =
+        records.chain(whole.map(|span| (span.offset, span.len))).collect();
+    items.sort_unstable();
+    let mut astray = false;
+    for (offset, len) in items {
+        let written = if offset > at as u64 { offset.wrapping_sub_signed(shift) } else { offset };
+        if offset <= at as u64 && at as u64 <= offset + len {
+            astray = true;
+        } else if sound.records.contains_key(&written) {
+            astray = false;
+        } else {
+            assert!(
+                astray || !read.records.contains_key(&offset),
+                "{:?} at {offset} is no record of {:?}, damaged at {at}: {:?}",
+                String::from_utf8_lossy(&damaged[offset as usize..(offset + len) as usize]),
+                String::from_utf8_lossy(bytes),
+                String::from_utf8_lossy(&damaged),
+            );
+        }
+    }
+}
+
+/// Whole JSON, whose end is known.
+fn is_passed_over_exactly(reason: Reason) -> bool {
+    use Reason::*;
+    matches!(reason, NotAnObject | BadEscape | LoneSurrogate | BadUtf8 | TimeUnreadable)
 }
 
 fn assert_values(read: &Read, value: &Value) {
