@@ -7,7 +7,7 @@
 //! good, the slots are written into columns. So a bad record leaves no trace, and only the
 //! columns that were asked for cost more than a scan.
 //!
-//! Three things make it fast: strings are searched 16 bytes at a time; the keys of a record are
+//! Three things make it fast: strings are searched 32 bytes at a time; the keys of a record are
 //! guessed from the record before and compared, not looked up; nothing is unescaped, parsed or
 //! copied before it is wanted. Skipping is not looking away: every byte is validated by RFC 8259
 //! whichever columns are asked for, so that the quarantine never depends on the projection.
