@@ -249,6 +249,10 @@ impl ObjectReader {
                 break;
             }
         }
+        if decoder.encodings().is_empty() {
+            // A plain body was moved in: kept, it would be there beside the next one.
+            self.buffer = Vec::new();
+        }
         outcome.decoded_bytes = decoder.decoded_bytes();
         if let (Some(format), Some(whole)) = (unread, outcome.lost.first_mut()) {
             whole.reason = format!("{format}, which this version does not read");

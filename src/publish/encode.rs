@@ -19,13 +19,14 @@ pub struct Slice {
     pub rows: Range<usize>,
     /// The object's key, for `object_key`.
     pub key: Arc<str>,
-    pub(super) places: Arc<Places>,
+    /// None where the frame has few.
+    pub(super) places: Option<Arc<Places>>,
 }
 
 impl Slice {
     /// All rows of a frame.
     pub fn all(frame: Frame, key: Arc<str>) -> Self {
-        let (rows, places) = (0..frame.rows, Arc::new(Places::of(&frame)));
+        let (rows, places) = (0..frame.rows, Places::of(&frame).map(Arc::new));
         Slice { frame: Arc::new(frame), rows, key, places }
     }
 

@@ -113,7 +113,11 @@ fn find<'a>(
     {
         return Ok(Some(column));
     }
-    match slice.places.find(&slice.frame, &spec.path) {
+    let place = match &slice.places {
+        Some(places) => places.find(&spec.path),
+        None => Place::in_frame(&slice.frame, &spec.path),
+    };
+    match place {
         Place::Column(at) => {
             *guess = at;
             Ok(Some(&columns[at]))
@@ -133,16 +137,27 @@ enum Place {
     Nowhere,
 }
 
-/// Where the paths of a frame are, if they are too many to be looked for one by one.
-#[derive(Debug, Default)]
+impl Place {
+    fn in_frame(frame: &Frame, path: &Path) -> Place {
+        if let Some(at) = frame.columns.iter().position(|column| column.path == *path) {
+            return Place::Column(at);
+        }
+        let seen = frame.seen.iter().any(|(seen, kinds)| seen == path && !kinds.is_empty());
+        if seen { Place::Flattened } else { Place::Nowhere }
+    }
+}
+
+/// Where the paths of a frame are.
+#[derive(Debug)]
 pub struct Places(HashMap<Path, Place>);
 
 impl Places {
     const MOST_LOOKED_THROUGH: usize = 64;
 
-    pub fn of(frame: &Frame) -> Self {
+    /// `None` where the paths are few enough to be looked for one by one.
+    pub fn of(frame: &Frame) -> Option<Self> {
         if frame.seen.len() <= Self::MOST_LOOKED_THROUGH {
-            return Places::default();
+            return None;
         }
         let seen = frame.seen.iter().filter(|(_, kinds)| !kinds.is_empty());
         let mut places: HashMap<Path, Place> =
@@ -150,22 +165,11 @@ impl Places {
         for (at, column) in frame.columns.iter().enumerate() {
             places.insert(column.path.clone(), Place::Column(at));
         }
-        Places(places)
+        Some(Places(places))
     }
 
-    fn find(&self, frame: &Frame, path: &Path) -> Place {
-        if !self.0.is_empty() {
-            return self.0.get(path).copied().unwrap_or(Place::Nowhere);
-        }
-        match frame.columns.iter().position(|column| column.path == *path) {
-            Some(at) => Place::Column(at),
-            None => {
-                match frame.seen.iter().any(|(seen, kinds)| seen == path && !kinds.is_empty()) {
-                    true => Place::Flattened,
-                    false => Place::Nowhere,
-                }
-            }
-        }
+    fn find(&self, path: &Path) -> Place {
+        self.0.get(path).copied().unwrap_or(Place::Nowhere)
     }
 }
 
