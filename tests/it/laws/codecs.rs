@@ -138,13 +138,10 @@ pub fn as_gzip_member(compressed: &[u8]) -> Option<Vec<u8>> {
     let mut crc = libdeflater::Crc::new();
     crc.update(content);
     // What zlib finds behind the end of the data is cut off; where it finds no end, all is kept.
-    let mut steps = flate2::Decompress::new(false);
-    let mut content_of_zlib = vec![0; len + 1];
-    let status =
-        steps.decompress(compressed, &mut content_of_zlib, flate2::FlushDecompress::Finish);
-    let end = match status {
-        Ok(flate2::Status::StreamEnd) => steps.total_in() as usize,
-        _ => compressed.len(),
+    let mut zlib = flate2::bufread::DeflateDecoder::new(compressed);
+    let end = match zlib.read_to_end(&mut Vec::new()) {
+        Ok(_) => zlib.total_in() as usize,
+        Err(_) => compressed.len(),
     };
     // No name, no time.
     let mut member = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
