@@ -1,8 +1,8 @@
 //! Each stage of the main job by itself, on one thread: where a regression is, and how far each
 //! stage is from what the machine can do.
 //!
-//!     cargo bench --bench stages                # all stages
-//!     cargo bench --bench stages -- parse       # those whose names begin so
+//!     cargo run --release -p bench-stages              # all stages
+//!     cargo run --release -p bench-stages -- parse     # those whose names begin so
 //!
 //! Works on records that it makes itself, of the shape of `benches/gen_day.py`. Each stage runs
 //! for a while in turn with the others; its fastest run counts, in MB of plain JSON a second, so
