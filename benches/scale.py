@@ -12,6 +12,7 @@ keys      a group column of a million values: refused with a message; and what i
 columns   5,000 columns, dense and sparse: bounded; more of them: refused with a message
 big       one object of 2 GB (500 MB without --full), plain and gzip: under 400 MB of memory
 wide      60 fields a record: under 250 MB of memory
+hostile   records near the largest allowed, days that are bad all through, keys that are data in other days' records
 
 Every figure is the median of --runs runs; runs of different cases take turns, because machines drift.
 Processor time stands beside time, for machines that are shared.
@@ -105,6 +106,16 @@ class Bench:
                 (hour / f"study-stream-1-2022-04-17-16-{number:02}-00-{uuid}").write_text("".join(parts))
         return self.made(name, make)
 
+    def objects(self, name, texts):
+        """Objects of the hour 2022-04-17T16, each of one text."""
+        def make(folder):
+            hour = folder / "rawdata/2022/04/17/16"
+            hour.mkdir(parents=True)
+            for number, text in enumerate(texts()):
+                uuid = f"00000000-0000-4000-8000-{number:012}"
+                (hour / f"study-stream-1-2022-04-17-16-{number:02}-00-{uuid}").write_text(text)
+        return self.made(name, make)
+
     # ------------------------------------------------------------ figures
 
     def fetches(self, cases, expect=0):
@@ -172,14 +183,18 @@ def start(bench):
     empty = bench.work / "empty"
     (empty / "2022/04/18/00").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=bench.work) as out:
+        # What a source without any object ends with is 1.
         commands = {
-            "rawcat --version": [bench.rawcat, "--version"],
-            "rawcat fetch, nothing there": [bench.rawcat, *FETCH, "--source", str(empty), "--out", out],
+            "rawcat --version": ([bench.rawcat, "--version"], 0),
+            "rawcat fetch, nothing there": ([bench.rawcat, *FETCH, "--source", str(empty), "--out", out], 1),
         }
         taken = {what: [] for what in commands}
         for _ in range(7 * bench.runs):
-            for what, command in commands.items():
-                taken[what].append(run(command))
+            for what, (command, expect) in commands.items():
+                ran = run(command)
+                if ran.code != expect:
+                    sys.exit(f"error: {what} ended with {ran.code} and not {expect}:\n{ran.stderr}")
+                taken[what].append(ran)
     for what, runs in taken.items():
         bench.row(what, median(runs, "seconds") * 1000, "ms", 15)
         bench.row(f"{what}: processor time", median(runs, "cpu_seconds") * 1000, "ms")
@@ -234,7 +249,34 @@ def wide(bench):
         bench.row(f"records of 60 fields, {what}", median(runs, "seconds"), "s")
 
 
-CASES = {case.__name__: case for case in [start, small, linear, keys, columns, big, wide]}
+def hostile(bench):
+    def texts(items, pad):
+        record = '{"ts":"2022-04-17T16:00:00Z","pad":[' + ",".join(["1234567"] * pad) + "]}"
+        return lambda: (record * (items // 8) for _ in range(8))
+    # 117 MB each.
+    long = bench.objects("long-records", texts(8, 1_830_000))
+    short = bench.objects("short-records", texts(8_000, 1_830))
+    aggregates = ["--export", "aggregates"]
+    taken = bench.fetches({"long": (long, aggregates), "short": (short, aggregates)})
+    long_s, short_s = (median(taken[what], "cpu_seconds") for what in ["long", "short"])
+    bench.row("records of 14 MB beside records of 14 KB: processor time", long_s / short_s, "×", 4)
+    bench.row("records of 14 MB: memory", median(taken["long"], "peak_mb"), "MB", 400)
+
+    bad = '{"ts":"2022-04-17T16:00:00Z","a":"\\ud800' + "x" * 1500 + '"}'
+    source = bench.objects("quarantined", lambda: (bad * 10_000 for _ in range(40)))
+    ran = bench.fetches({"a": (source, aggregates)}, expect=3)["a"]
+    bench.row("600 MB of bad records: memory", median(ran, "peak_mb"), "MB", 400)
+
+    rng = random.Random("keys")
+    def elsewhen():
+        for _ in range(8):
+            yield "".join(f'{{"ts":"2022-04-10T00:00:00Z","{rng.getrandbits(64):x}":1}}' for _ in range(250_000))
+    source = bench.objects("keys-of-other-days", elsewhen)
+    ran = bench.fetches({"a": (source, aggregates)})["a"]
+    bench.row("2,000,000 keys in records of other days: memory", median(ran, "peak_mb"), "MB", 250)
+
+
+CASES = {case.__name__: case for case in [start, small, linear, keys, columns, big, wide, hostile]}
 
 
 def parse_args():
@@ -243,7 +285,7 @@ def parse_args():
     parser.add_argument("--work", type=Path, default=Path("target/scale"), help="a folder for generated days and outputs")
     parser.add_argument("--full", action="store_true", help="the sizes of the design")
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="CASE", help=" ".join(CASES))
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=3, help="runs of which the median counts")
     parser.add_argument("--clean", action="store_true", help="remove the work folder at the end")
     args = parser.parse_args()
     args.rawcat = args.rawcat.resolve()

@@ -5,6 +5,7 @@
 //! is not read once for each of them.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
@@ -16,13 +17,15 @@ use crate::publish::{EncodedChunk, RecordColumn, RowGroup, Slice};
 use crate::schema::ColumnSpec;
 use crate::store::ObjectMeta;
 
-/// Row groups that one thread reads together, and that wait for the file at most.
-const GROUPS_AT_ONCE: usize = 8;
+/// Row groups that one thread reads together, and of which encoded columns wait for the file at most.
+const GROUPS_AT_ONCE: usize = 4;
 
 /// A row group, and its columns that are to be encoded again.
 type Rebuild = (usize, Vec<ColumnSpec>);
 /// The chunks of a row group.
 type Rebuilt = Result<Vec<EncodedChunk>, JobError>;
+/// Takes the rows of a row group, by its place; `Break`: no more are wanted.
+type Done<'d> = dyn FnMut(usize, RowGroup) -> Result<ControlFlow<()>, JobError> + 'd;
 
 /// Encodes columns of row groups again, on all threads: `take` is given a function that returns the
 /// chunks of the next of them. `columns` are all of the day: a JSON column swallows others.
@@ -34,15 +37,15 @@ pub(super) fn in_order<T>(
     take: impl FnOnce(&mut dyn FnMut() -> Rebuilt) -> T,
 ) -> T {
     let batches: Vec<&[Rebuild]> = rebuilds.chunks(GROUPS_AT_ONCE).collect();
-    let jobs = run.spec.jobs.clamp(1, batches.len().max(1));
+    let jobs = run.spec.jobs.max(1).min(batches.len());
     std::thread::scope(|scope| {
-        let queues: Vec<_> = (0..jobs.min(batches.len()))
+        let queues: Vec<_> = (0..jobs)
             .map(|job| {
                 let (to, from) = sync_channel(GROUPS_AT_ONCE);
                 let batches = &batches;
                 scope.spawn(move || {
                     let mut mine = batches.iter().skip(job).step_by(jobs);
-                    let _ = mine.try_for_each(|batch| rebuild(run, parts, batch, columns, &to));
+                    mine.try_for_each(|batch| rebuild(run, parts, batch, columns, &to))
                 });
                 from
             })
@@ -56,41 +59,41 @@ pub(super) fn in_order<T>(
     })
 }
 
-/// Nobody takes what is sent: the file has failed.
-struct NotTaken;
-
+/// Sends the chunks of a batch, or why there are none. `Break`: nobody wants more.
 fn rebuild(
     run: &Run<'_>,
     parts: &[Vec<Part>],
     batch: &[Rebuild],
     columns: &[ColumnSpec],
     to: &SyncSender<Rebuilt>,
-) -> Result<(), NotTaken> {
+) -> ControlFlow<()> {
     let groups: Vec<&[Part]> = batch.iter().map(|(group, _)| &parts[*group][..]).collect();
-    let mut not_taken = false;
     let outcome = read(run, &groups, columns, &mut |at, rows| {
         let fields = batch[at].1.iter().map(RecordColumn::Field);
-        not_taken = to.send(Ok(encode_columns(run, &rows, fields)?)).is_err();
-        if not_taken { Err(JobError::Interrupted) } else { Ok(()) }
+        Ok(send(to, Ok(encode_columns(run, &rows, fields)?)))
     });
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(_) if not_taken => Err(NotTaken),
-        Err(error) => {
-            let _ = to.send(Err(error));
-            Err(NotTaken)
-        }
+    outcome.unwrap_or_else(|error| {
+        let _ = send(to, Err(error));
+        ControlFlow::Break(())
+    })
+}
+
+/// `Break` where the file has failed, so that nobody takes what is sent.
+fn send(to: &SyncSender<Rebuilt>, rebuilt: Rebuilt) -> ControlFlow<()> {
+    match to.send(rebuilt) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
     }
 }
 
 /// Reads the objects of row groups again, which stand in the order of the day, so that frames come
-/// out with the types of `columns`: (place among `groups`, its rows) → `done`.
+/// out with the types of `columns`: (place among `groups`, its rows) → `done`, until that breaks.
 pub(super) fn read(
     run: &Run<'_>,
     groups: &[&[Part]],
     columns: &[ColumnSpec],
-    done: &mut dyn FnMut(usize, RowGroup) -> Result<(), JobError>,
-) -> Result<(), JobError> {
+    done: &mut Done<'_>,
+) -> Result<ControlFlow<()>, JobError> {
     let mut reader = ObjectReader::new(run.read_spec.clone());
     reader.expect(columns);
     let mut wanted = Wanted::of(groups);
@@ -99,23 +102,27 @@ pub(super) fn read(
         let key: Arc<str> = object.key.as_str().into();
         let (content, _permit) = run.store.get(&object)?.into_parts();
         let mut before = 0;
+        let mut go = ControlFlow::Continue(());
         let mut take = |frame: Frame| -> Result<(), Option<JobError>> {
             let slice = Slice::all(frame, key.clone());
-            wanted.take(at, before, &slice, done)?;
+            go = wanted.take(at, before, &slice, done)?;
             before += slice.rows.end;
             // Nothing is wanted of the rest of the object.
-            if wanted.object() == Some(at) { Ok(()) } else { Err(None) }
+            if go.is_continue() && wanted.object() == Some(at) { Ok(()) } else { Err(None) }
         };
         let finding = run.findings.get(&object.key);
         match reader.read(&object, content, finding, &mut |_| (), &mut take) {
             Ok(_) | Err(ReadFailure::Taker(None)) => {}
             Err(failure) => return Err(again_failed(&object, failure)),
         }
+        if go.is_break() {
+            return Ok(go);
+        }
         if wanted.object() == Some(at) {
             return Err(JobError::NotTheSame { key: object.key });
         }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
 
 /// What is still to be read, in the order of the day.
@@ -146,8 +153,8 @@ impl<'p> Wanted<'p> {
         object: usize,
         before: usize,
         slice: &Slice,
-        done: &mut dyn FnMut(usize, RowGroup) -> Result<(), JobError>,
-    ) -> Result<(), JobError> {
+        done: &mut Done<'_>,
+    ) -> Result<ControlFlow<()>, JobError> {
         let end = before + slice.rows.end;
         while let Some(&(group, part, is_last)) = self.parts.front()
             && part.object == object
@@ -162,11 +169,11 @@ impl<'p> Wanted<'p> {
                 break;
             }
             self.parts.pop_front();
-            if is_last {
-                done(group, std::mem::take(&mut self.rows))?;
+            if is_last && done(group, std::mem::take(&mut self.rows))?.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -201,9 +208,10 @@ mod tests {
                     let rows = rows.slices.iter();
                     let offsets = rows.flat_map(|s| s.frame.offsets[s.rows.clone()].to_vec());
                     done.push((group, offsets.collect()));
-                    Ok(())
+                    Ok(ControlFlow::Continue(()))
                 };
-                wanted.take(object, before, &slice, &mut take).expect("nothing fails");
+                let go = wanted.take(object, before, &slice, &mut take).expect("nothing fails");
+                assert!(go.is_continue());
                 before += rows;
                 looked_at += rows;
             }

@@ -74,6 +74,8 @@ pub(super) struct Gathered {
     pub failed: Vec<(String, Failure)>,
     /// (key, ETag, what was lost), in the order of keys and offsets.
     pub lost: Vec<(String, Option<String>, Lost)>,
+    /// Bytes of these places that are kept.
+    kept_bytes: usize,
     pub duplicate_keys: HashMap<Path, u64>,
     pub partial: Option<Partial>,
     /// Rows of the day that each object gave, by its place among the objects; `None` where it
@@ -100,6 +102,20 @@ impl Gathered {
         self.rows.iter().flatten().sum()
     }
 
+    /// What is noted of the places of one more object: all of them, while the day has not too many.
+    fn bounded(&mut self, mut lost: Vec<Lost>) -> Vec<Lost> {
+        if self.lost.len() + lost.len() > DAY_PLACES {
+            lost = counted_by_reason(lost);
+        }
+        for place in &mut lost {
+            if self.kept_bytes + place.bytes.len() > DAY_KEPT_BYTES {
+                place.bytes = Vec::new();
+            }
+            self.kept_bytes += place.bytes.len();
+        }
+        lost
+    }
+
     /// Takes in the outcome of an object.
     fn add(&mut self, object: &ObjectMeta, outcome: Result<ObjectOutcome, Failure>) {
         match outcome {
@@ -108,7 +124,7 @@ impl Gathered {
                 self.read += 1;
                 self.decoded_bytes += outcome.decoded_bytes;
                 self.tally.add(&outcome.tally);
-                for lost in outcome.lost {
+                for lost in self.bounded(outcome.lost) {
                     self.lost.push((object.key.clone(), object.etag.clone(), lost));
                 }
                 for (path, count) in outcome.duplicate_keys {
@@ -117,6 +133,27 @@ impl Gathered {
             }
         }
     }
+}
+
+/// Places of one day that are noted one by one; of later objects they are counted by reason. And
+/// quarantined bytes of one day that are kept; of later places only offset and length are. A day that
+/// is bad all through must not fill the memory with its list.
+const DAY_PLACES: usize = 100_000;
+const DAY_KEPT_BYTES: usize = 64 << 20;
+
+/// The places of an object, one entry for each reason, which stands where the first of them does.
+fn counted_by_reason(places: Vec<Lost>) -> Vec<Lost> {
+    let mut counted: Vec<Lost> = Vec::new();
+    for place in places {
+        match counted.iter_mut().find(|known| known.reason == place.reason) {
+            Some(known) => {
+                known.places += place.places;
+                known.len += place.len;
+            }
+            None => counted.push(place),
+        }
+    }
+    counted
 }
 
 /// One thread's tools.

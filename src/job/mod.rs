@@ -318,12 +318,12 @@ fn write_outputs(
     }
     if !made.gathered.lost.is_empty() {
         let rows = made.gathered.lost.iter().map(|(key, etag, lost)| QuarantineRow {
-            key: key.clone(),
-            etag: etag.clone(),
+            key,
+            etag: etag.as_deref(),
             offset: lost.offset,
             bytes_len: lost.len,
-            reason: lost.reason.clone(),
-            bytes: lost.bytes.clone(),
+            reason: &lost.reason,
+            bytes: &lost.bytes,
         });
         let table = quarantine_table(rows.collect());
         write_table(&stage.path(&Item::Quarantine)?, &table)?;

@@ -118,29 +118,36 @@ pub enum ReadFailure<E> {
     Taker(E),
 }
 
-/// Bytes of a block that are read at a time: a body in memory comes in one block, and its columns
-/// should not.
+/// Bytes that are read at a time where more are there: a body in memory comes in one block, and its
+/// columns should not.
 const PART_BYTES: usize = 8 << 20;
 
-/// What is read of a block next.
+/// What is read of the buffer next.
 struct PartOf {
     start: usize,
     bytes: usize,
 }
 
 impl PartOf {
-    /// The part, and where it ends in the block.
-    fn of<'b>(&self, block: &'b [u8]) -> (&'b [u8], usize) {
-        // A block of a stream is a little longer than a part: the rest of the one before.
-        let rest = block.len() - self.start;
-        let end = if rest < 2 * self.bytes { block.len() } else { self.start + self.bytes };
-        (&block[self.start..end], end)
+    /// The part, and where it ends in the buffer.
+    fn of<'b>(&self, buffer: &'b [u8]) -> (&'b [u8], usize) {
+        // What is left behind the last part should not be a small one of its own.
+        let rest = buffer.len() - self.start;
+        let end = if rest < 2 * self.bytes { buffer.len() } else { self.start + self.bytes };
+        (&buffer[self.start..end], end)
     }
 
-    /// Goes on behind what was consumed. Where not even one record fits, the next part is larger.
+    /// Goes on behind what was consumed. Where not even one record fits, the next part is twice as
+    /// long: a record is passed over a few times at most, however long it is.
     fn take(&mut self, consumed: usize, full: bool) {
         self.start += consumed;
         self.bytes = if consumed == 0 && !full { self.bytes * 2 } else { PART_BYTES };
+    }
+
+    /// The buffer as it begins with what was not consumed: the bytes that it should hold before
+    /// it is worth reading again.
+    fn wanted(&self, buffer: &[u8]) -> usize {
+        if self.start == 0 { buffer.len() * 2 } else { 0 }
     }
 }
 
@@ -195,6 +202,7 @@ impl ObjectReader {
         let mut unread = None;
         self.reader.begin_object();
         self.buffer.clear();
+        let mut wanted = 0;
         loop {
             let last = match decoder.next_block(&mut self.buffer) {
                 Ok(Step::More) => false,
@@ -224,7 +232,10 @@ impl ObjectReader {
                 }
                 continue;
             }
-            let mut part = PartOf { start: 0, bytes: PART_BYTES };
+            if !last && self.buffer.len() < wanted {
+                continue;
+            }
+            let mut part = PartOf { start: 0, bytes: PART_BYTES.max(wanted) };
             loop {
                 let (bytes, end) = part.of(&self.buffer);
                 let chunk = self.reader.read(bytes, last && end == self.buffer.len(), &mut fate);
@@ -244,6 +255,7 @@ impl ObjectReader {
                     break;
                 }
             }
+            wanted = part.wanted(&self.buffer);
             self.buffer.drain(..part.start);
             if last {
                 break;

@@ -5,6 +5,7 @@
 //! the objects of that row group are read again, and only those.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex};
@@ -141,9 +142,9 @@ impl RowGroups {
             let task: Task<'a, JobError> = Box::new(move || {
                 let all = RecordColumn::all(&group.columns, run.spec.provenance);
                 let mut chunks = Vec::new();
-                again::read(run, &[&group.parts], &group.columns, &mut |_, rows| {
+                let _all = again::read(run, &[&group.parts], &group.columns, &mut |_, rows| {
                     chunks = encode_columns(run, &rows, all.iter().copied())?;
-                    Ok(())
+                    Ok(ControlFlow::Continue(()))
                 })?;
                 records.written(&group, chunks)
             });

@@ -114,6 +114,16 @@ impl Pass {
         }
     }
 
+    /// Forgets all keys that were seen.
+    #[cold]
+    pub fn forget(&mut self) {
+        self.plan.forget();
+        // Slots name nodes.
+        self.tape.clear();
+        self.shape = None;
+        self.is_shaped = false;
+    }
+
     /// The record that was read, for its fate.
     pub fn view<'a>(
         &'a mut self,
@@ -144,9 +154,14 @@ impl Pass {
         self.overruled.clear();
         self.content = None;
         match self.fit(bytes, start) {
-            Fit::Ends(end) => Ok(end),
-            Fit::Short => self.read_in_full(bytes, start),
-            Fit::Other => {
+            Some(Fit::Ends(end)) => Ok(end),
+            Some(Fit::Short) => self.read_in_full(bytes, start),
+            // Shapes change too often at present to be learnt.
+            None if self.pause > 0 => {
+                self.pause -= 1;
+                self.read_in_full(bytes, start)
+            }
+            Some(Fit::Other) | None => {
                 let end = self.read_in_full(bytes, start)?;
                 self.learn(bytes, start, end);
                 Ok(end)
@@ -154,17 +169,10 @@ impl Pass {
         }
     }
 
-    /// Tries to read the record as one of the shape of an earlier one.
+    /// Tries to read the record as one of the shape of an earlier one, if there is any.
     #[inline]
-    fn fit(&mut self, bytes: &[u8], start: usize) -> Fit {
-        let Some(shape) = &mut self.shape else {
-            if self.pause == 0 {
-                return Fit::Other;
-            }
-            // Not learnt from: shapes change too often at present.
-            self.pause -= 1;
-            return Fit::Short;
-        };
+    fn fit(&mut self, bytes: &[u8], start: usize) -> Option<Fit> {
+        let shape = self.shape.as_mut()?;
         if !self.is_shaped {
             self.is_shaped = true;
             self.serial += 1;
@@ -188,7 +196,7 @@ impl Pass {
                 }
             }
         }
-        fit
+        Some(fit)
     }
 
     /// Takes the record that was read in full as an example of the next ones.

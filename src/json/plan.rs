@@ -10,6 +10,10 @@ use crate::schema::{ColumnSpec, ColumnType, Kinds, Path, Pins};
 pub(super) const NONE: u32 = u32::MAX;
 pub(super) const ROOT: u32 = 0;
 
+/// Between two blocks, more nodes than these are forgotten. Keys that are data would fill the memory,
+/// be it in records of another day or in columns that nobody asked for.
+const MOST_NODES: usize = 1 << 16;
+
 /// Which columns are written.
 #[derive(Clone, Debug)]
 pub enum Projection {
@@ -110,6 +114,8 @@ pub(super) struct Plan {
     pins: Pins,
     time_names: Vec<String>,
     group_names: Vec<String>,
+    /// The types of the day, as far as they were told.
+    expected: Vec<ColumnSpec>,
     /// For each time field and each `--by` name, the nodes that it means, by path.
     pub time_nodes: Vec<Vec<u32>>,
     pub group_nodes: Vec<Vec<u32>>,
@@ -135,11 +141,27 @@ impl Plan {
             pins,
             time_names,
             group_names,
+            expected: Vec::new(),
             pinned: Vec::new(),
         };
         plan.nodes.push(Node::new(Path::root()));
         plan.tracks.push(Track::new(0));
         plan
+    }
+
+    /// True where so many keys are known that they must be data.
+    pub fn is_crowded(&self) -> bool {
+        self.nodes.len() > MOST_NODES
+    }
+
+    /// The plan as it was before it had seen any record. What it had learnt only saves work.
+    pub fn forget(&mut self) {
+        let names = |names: &mut Vec<String>| std::mem::take(names);
+        let (times, groups) = (names(&mut self.time_names), names(&mut self.group_names));
+        let projection = self.projection.clone();
+        let expected = std::mem::take(&mut self.expected);
+        *self = Plan::new(projection, std::mem::take(&mut self.pins), times, groups);
+        self.expect(&expected);
     }
 
     /// The member `key` (unescaped) of the object `parent`.
@@ -196,6 +218,7 @@ impl Plan {
 
     /// Tells the plan the types of the day, so that frames come out with them.
     pub fn expect(&mut self, columns: &[ColumnSpec]) {
+        self.expected = columns.to_vec();
         for column in columns {
             let mut id = ROOT;
             for key in column.path.keys() {

@@ -102,6 +102,9 @@ impl Reader {
         fate: &mut impl FnMut(&mut Record<'_>) -> Fate,
     ) -> Chunk {
         assert!(u32::try_from(bytes.len()).is_ok(), "blocks are smaller than 4 GiB");
+        if self.pass.plan.is_crowded() {
+            self.pass.forget();
+        }
         let begin = self.position.clone();
         loop {
             let mut block = Block {
@@ -414,5 +417,40 @@ impl Reader {
             }
         }
         widened
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Path;
+
+    #[test]
+    fn keys_that_are_data_are_forgotten_and_their_rows_stay_right() {
+        let mut reader = Reader::new(Options {
+            projection: Projection::Named(vec!["v".into()]),
+            pins: Pins::new(),
+            time_fields: Vec::new(),
+            by: vec!["g".into()],
+            max_record_bytes: 1 << 20,
+        });
+        reader.begin_object();
+        let path = Path::root().child("v");
+        for block in 0..4 {
+            let record = |n: usize| format!(r#"{{"k{block}_{n}":1,"v":{n},"g":"{}"}}"#, n % 3);
+            let bytes: String = (0..40_000).map(record).collect();
+            let chunk = reader.read(bytes.as_bytes(), block == 3, &mut |_| Fate::Keep {
+                ts_utc: 0,
+                source: 0,
+                clamped: false,
+            });
+            assert_eq!((chunk.consumed, chunk.frame.rows), (bytes.len(), 40_000));
+            let columns = &chunk.frame.columns;
+            let values = &columns.iter().find(|column| column.path == path).unwrap().values;
+            let super::super::Values::Int(values) = values else { panic!("{values:?}") };
+            assert!(values.iter().copied().eq(0..40_000));
+            assert_eq!(chunk.frame.groups[0].texts.get(5), "2");
+            assert!(reader.pass.plan.nodes.len() < 110_000, "after block {block}");
+        }
     }
 }

@@ -16,21 +16,24 @@ use super::glue::{GLUE_BYTES, Glue};
 use super::scan::{self, Fault};
 use crate::schema::Kinds;
 
-/// A record with more values is not worth a shape.
+/// A record with more values is not worth a shape; nor is one that is mostly white space or keys.
 const MAX_SLOTS: usize = 512;
+const MAX_STEPS: usize = 2048;
 
 /// From so many records it is learnt which values always have the same length: those that differed
 /// from the record before in no more than so many.
 const LESSONS: u32 = 64;
 const MOST_CHANGES: u32 = 8;
 
-/// So often may a value be of another length than expected, before it is no longer expected.
+/// So often may a value be of another length than expected, before none is expected any more. A
+/// shape that has served for millions of records may lose a length by this: it costs little.
 const MOST_SURPRISES: u32 = 1024;
 
 /// What may stand behind a step's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Class {
-    /// The bytes were too many for one step: more of them.
+    /// None: the bytes were too many for one step, and the next step has more of them. It has the
+    /// same slot, so that what this one notes there is noted again.
     Nothing,
     /// The content of a string, without its quotes; of the step's length, or of any.
     SteadyText,
@@ -130,12 +133,18 @@ impl Shape {
                 changes: 0,
             };
             let between = &bytes[last.bytes as usize..slot.start as usize];
+            if shape.steps.len() + between.len() / GLUE_BYTES >= MAX_STEPS {
+                return None;
+            }
             shape.steps.extend(glues(between).map(|glue| Step { glue, ..step.clone() }));
             // There is a colon at least.
             shape.steps.last_mut()?.class = class(slot.kind)?;
             last = Place { behind: Some(at as u32), bytes: slot.end };
         }
         shape.close(&mut open, end as u32, last);
+        if end - last.bytes as usize > MAX_STEPS * GLUE_BYTES {
+            return None;
+        }
         shape.tail = glues(&bytes[last.bytes as usize..end]).collect();
         Some(shape)
     }

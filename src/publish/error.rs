@@ -26,6 +26,14 @@ pub enum PublishError {
     )]
     Unfinished(Box<PublishError>),
 
+    /// Parquet gives its length 32 bits.
+    #[error(
+        "{columns} columns in {groups} row groups need a footer of more than 4 GiB, which Parquet does \
+         not have: where keys are data, declare what holds them as JSON (--type PATH=json), or export \
+         fewer hours at a time (--from, --to)"
+    )]
+    FooterTooLong { columns: usize, groups: usize },
+
     #[error("can't write the table {}: {message}", path.display())]
     WriteTable { path: PathBuf, message: String },
 

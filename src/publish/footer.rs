@@ -7,6 +7,7 @@
 
 use super::bounds::Bound;
 use super::compact::{BINARY, I32, STRUCT, put_binary, put_struct, put_zigzag};
+use super::error::PublishError;
 use crate::schema::{ColumnType, Scalar};
 
 pub const MAGIC: &[u8; 4] = b"PAR1";
@@ -140,12 +141,12 @@ const PART_BYTES: usize = 1 << 18;
 
 /// Writes the footer with its length and the closing magic number, in parts: of many columns it
 /// is large. `placed` says where the chunks of a row group are.
-pub fn put_footer<'g, G, E>(
+pub fn put_footer<'g, G>(
     columns: &[DiskColumn],
     groups: &'g [G],
     placed: impl Fn(&'g G) -> PlacedGroup<'g>,
-    mut write: impl FnMut(&[u8]) -> Result<(), E>,
-) -> Result<(), E> {
+    mut write: impl FnMut(&[u8]) -> Result<(), PublishError>,
+) -> Result<(), PublishError> {
     let mut out = Vec::new();
     let mut before = 0;
     let mut written = Ok(());
@@ -179,7 +180,8 @@ pub fn put_footer<'g, G, E>(
     });
     hand_on(&mut out);
     written?;
-    let length = before as u32;
+    let too_long = |_| PublishError::FooterTooLong { columns: columns.len(), groups: groups.len() };
+    let length = u32::try_from(before).map_err(too_long)?;
     write(&length.to_le_bytes())?;
     write(MAGIC)
 }

@@ -48,40 +48,40 @@ pub fn read_table(path: &Path) -> Result<DataFrame, PublishError> {
 pub const QUARANTINE_BYTES: usize = 64 * 1024;
 
 /// A stretch of an object that could not be read as a record.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct QuarantineRow {
-    pub key: String,
-    pub etag: Option<String>,
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuarantineRow<'a> {
+    pub key: &'a str,
+    pub etag: Option<&'a str>,
     /// Where it begins in the decoded object.
     pub offset: u64,
     /// How long it is, kept or not.
     pub bytes_len: u64,
-    pub reason: String,
+    pub reason: &'a str,
     /// Its bytes, or the front of them.
-    pub bytes: Vec<u8>,
+    pub bytes: &'a [u8],
 }
 
 /// The quarantine of a day as a table, sorted by key and offset: `key`, `etag`, `offset`,
 /// `bytes_len`, `reason`, `bytes` (at most [`QUARANTINE_BYTES`]) and `cut`, true where the bytes
 /// are only the front.
-pub fn quarantine_table(mut rows: Vec<QuarantineRow>) -> DataFrame {
-    rows.sort_by(|a, b| (&a.key, a.offset).cmp(&(&b.key, b.offset)));
+pub fn quarantine_table(mut rows: Vec<QuarantineRow<'_>>) -> DataFrame {
+    rows.sort_by_key(|row| (row.key, row.offset));
     let height = rows.len();
-    let kept = |row: &QuarantineRow| row.bytes.len().min(QUARANTINE_BYTES);
-    let texts = |name: &str, text: fn(&QuarantineRow) -> Option<&str>| {
+    let kept = |row: &QuarantineRow<'_>| row.bytes.len().min(QUARANTINE_BYTES);
+    let texts = |name: &str, text: for<'a> fn(&QuarantineRow<'a>) -> Option<&'a str>| {
         Column::new(name.into(), rows.iter().map(text).collect::<Vec<_>>())
     };
-    let numbers = |name: &str, number: fn(&QuarantineRow) -> u64| {
+    let numbers = |name: &str, number: fn(&QuarantineRow<'_>) -> u64| {
         Column::new(name.into(), rows.iter().map(|row| number(row) as i64).collect::<Vec<_>>())
     };
     let bytes: Vec<&[u8]> = rows.iter().map(|row| &row.bytes[..kept(row)]).collect();
     let cut: Vec<bool> = rows.iter().map(|row| (kept(row) as u64) < row.bytes_len).collect();
     let columns = vec![
-        texts("key", |row| Some(&row.key)),
-        texts("etag", |row| row.etag.as_deref()),
+        texts("key", |row| Some(row.key)),
+        texts("etag", |row| row.etag),
         numbers("offset", |row| row.offset),
         numbers("bytes_len", |row| row.bytes_len),
-        texts("reason", |row| Some(&row.reason)),
+        texts("reason", |row| Some(row.reason)),
         Column::new("bytes".into(), bytes),
         Column::new("cut".into(), cut),
     ];
@@ -92,15 +92,9 @@ pub fn quarantine_table(mut rows: Vec<QuarantineRow>) -> DataFrame {
 mod tests {
     use super::*;
 
-    fn row(key: &str, offset: u64, bytes: &[u8], bytes_len: u64) -> QuarantineRow {
-        QuarantineRow {
-            key: key.into(),
-            etag: (offset > 0).then(|| "e".into()),
-            offset,
-            bytes_len,
-            reason: "bad utf-8".into(),
-            bytes: bytes.to_vec(),
-        }
+    fn row<'a>(key: &'a str, offset: u64, bytes: &'a [u8], bytes_len: u64) -> QuarantineRow<'a> {
+        let etag = (offset > 0).then_some("e");
+        QuarantineRow { key, etag, offset, bytes_len, reason: "bad utf-8", bytes }
     }
 
     #[test]

@@ -32,10 +32,11 @@ impl Fetch {
         objects: Arc<[ObjectMeta]>,
         limits: FetchLimits,
     ) -> Fetch {
+        let whole_bytes = limits.whole_bytes.min(WHOLE_FILE_BYTES);
         Fetch(Kind::Folder(FolderFetch {
             store,
             objects,
-            limits,
+            limits: FetchLimits { whole_bytes, ..limits },
             budget: ByteBudget::new(limits.bytes_in_flight),
             next: Mutex::new(0),
             cancelled: AtomicBool::new(false),
@@ -87,7 +88,7 @@ impl FolderFetch {
         let permit = self.budget.take(self.limits.charge(object.bytes))?;
         *next += 1;
         drop(next);
-        let content = self.store.read(object, self.limits.whole_bytes.min(WHOLE_FILE_BYTES));
+        let content = self.store.read(object, self.limits.whole_bytes);
         let body = content.map(|content| Body::new(object.bytes, content, permit));
         Some((index, body))
     }

@@ -137,7 +137,7 @@ pub struct FetchLimits {
 
 impl Default for FetchLimits {
     fn default() -> Self {
-        FetchLimits { requests: 16, bytes_in_flight: 96 << 20, whole_bytes: 64 << 20 }
+        FetchLimits { requests: 16, bytes_in_flight: 96 << 20, whole_bytes: 16 << 20 }
     }
 }
 
@@ -281,6 +281,14 @@ mod tests {
         };
         let text = format!("{options:?}");
         assert!(!text.contains("s3cr3t") && !text.contains("t0ken"), "{text}");
+    }
+
+    #[test]
+    fn six_bodies_of_any_size_are_in_flight_together() {
+        let limits = FetchLimits::default();
+        for bytes in [1, 5 << 20, limits.whole_bytes, limits.whole_bytes + 1, 60 << 20, 1 << 40] {
+            assert!(limits.charge(bytes) * 6 <= limits.bytes_in_flight, "{bytes} bytes");
+        }
     }
 
     #[test]
