@@ -31,6 +31,7 @@ pub use value::PictureSize;
 
 use crate::cli::{self, Command};
 use crate::error::Error;
+use crate::layout::{Prefix, ZoneHistory};
 use crate::progress::Mode;
 use crate::schema::Pins;
 use layers::Layered;
@@ -111,6 +112,9 @@ pub struct FetchConfig {
 #[derive(Clone, Debug)]
 pub struct InputConfig {
     pub source: SourceUrl,
+    /// `None`: the default, unless keys of the source show another one.
+    pub layout: Option<Prefix>,
+    pub prefix_tz: ZoneHistory,
     pub s3: S3Config,
     pub look_back: TimeDelta,
     pub look_ahead: TimeDelta,

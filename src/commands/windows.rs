@@ -1,12 +1,15 @@
 //! The configuration of a command → its windows, jobs and opened store.
 
+use std::sync::Arc;
+
 use chrono::Utc;
 
 use crate::aggregate::Metrics;
 use crate::codec::DecodeLimits;
 use crate::config::{FetchConfig, InputConfig, S3Config, Selection, Span};
-use crate::error::Error;
+use crate::error::{Error, say};
 use crate::job::{Export, JobError, JobSpec};
+use crate::layout::Layout;
 use crate::publish::{PublishError, Published};
 use crate::schema::{Path as SchemaPath, Pins, pins_from_json};
 use crate::store::{FetchLimits, SourceUrl, Store, StoreOptions};
@@ -57,6 +60,11 @@ pub fn fetch_spec(config: &FetchConfig, window: Window) -> Result<JobSpec, Error
 pub fn read_spec(input: &InputConfig, window: Window) -> Result<JobSpec, Error> {
     Ok(JobSpec {
         window,
+        layout: Arc::new(match &input.layout {
+            Some(prefix) => Layout::new(prefix.clone(), input.prefix_tz.clone()),
+            None => Layout::default().in_zones(input.prefix_tz.clone()),
+        }),
+        layout_is_given: input.layout.is_some(),
         look_back: input.look_back,
         look_ahead: input.look_ahead,
         max_late: input.max_late,
@@ -82,6 +90,18 @@ pub fn read_spec(input: &InputConfig, window: Window) -> Result<JobSpec, Error> 
         picture: (1200, None),
         panels: 4,
     })
+}
+
+/// Takes over the layout that one window's keys told, and says so once.
+pub fn take_layout(specs: &mut [JobSpec], inferred: &Option<Arc<Layout>>, quiet: bool) {
+    let Some(layout) = inferred else { return };
+    if !quiet {
+        say(&format!("note: the keys are made by --layout '{}'", layout.prefix()));
+    }
+    for spec in specs {
+        spec.layout = Arc::clone(layout);
+        spec.layout_is_given = true;
+    }
 }
 
 /// The pinned types of the schema file, and `--type`, which wins.
@@ -174,9 +194,9 @@ pub fn job_error(error: JobError) -> Error {
         JobError::Publish(error @ PublishError::OtherZone { .. }) => {
             Error::Usage { message: error.to_string(), hint: None }
         }
-        error @ JobError::NoTimeField { .. } => {
-            Error::Usage { message: error.to_string(), hint: None }
-        }
+        error @ (JobError::NoTimeField { .. }
+        | JobError::LayoutUnclear { .. }
+        | JobError::NothingFits { .. }) => Error::Usage { message: error.to_string(), hint: None },
         other => Error::failed(other),
     }
 }

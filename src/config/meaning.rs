@@ -34,6 +34,7 @@ impl<'a> Meaning<'a> {
                 schema: args.types.schema.clone(),
                 ..self.input(
                     &args.source,
+                    &args.layout,
                     &args.time,
                     &args.listing,
                     &args.limits,
@@ -74,6 +75,7 @@ impl<'a> Meaning<'a> {
                 })?;
             let input = self.input(
                 &args.source,
+                &args.layout,
                 &args.time,
                 &args.listing,
                 &args.limits,
@@ -92,8 +94,15 @@ impl<'a> Meaning<'a> {
         }
         let (source, key) = self.place(key, &args.source)?;
         let source = cli::SourceArgs { source: Some(source) };
-        let input =
-            self.input(&source, &args.time, &args.listing, &args.limits, &args.s3, &args.run)?;
+        let input = self.input(
+            &source,
+            &args.layout,
+            &args.time,
+            &args.listing,
+            &args.limits,
+            &args.s3,
+            &args.run,
+        )?;
         Ok(self.printing(args, CatWhat::Key(key), input, mode))
     }
 
@@ -193,6 +202,7 @@ impl<'a> Meaning<'a> {
                 schema: args.types.schema.clone(),
                 ..self.input(
                     &args.source,
+                    &args.layout,
                     &args.time,
                     &args.listing,
                     &args.limits,
@@ -236,9 +246,11 @@ impl<'a> Meaning<'a> {
         })
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn input(
         &self,
         source: &cli::SourceArgs,
+        layout: &cli::LayoutArgs,
         time: &cli::TimeArgs,
         listing: &cli::ListingArgs,
         limits: &cli::LimitArgs,
@@ -254,6 +266,8 @@ impl<'a> Meaning<'a> {
         }
         Ok(InputConfig {
             source: self.source(source)?,
+            layout: layout.layout.clone(),
+            prefix_tz: layout.prefix_tz.clone(),
             s3: s3(s3_args),
             look_back: listing.look_back,
             look_ahead: listing.look_ahead,

@@ -53,6 +53,14 @@ pub struct Listing {
     pub unreadable: Vec<String>,
 }
 
+/// Some of what lies right below a prefix, sorted; all of it below a thousand entries.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Peek {
+    pub keys: Vec<String>,
+    /// Each ends with `/`. They may be empty.
+    pub folders: Vec<String>,
+}
+
 /// Access keys given by a program that uses this library. The command line never sets them: it
 /// takes credentials from the usual chain, and from no argument list.
 #[derive(Clone)]
@@ -233,6 +241,15 @@ impl Store {
         match self {
             Store::Folder(folder) => folder.folders(prefix),
             Store::S3(s3) => s3.folders(prefix),
+        }
+    }
+
+    /// Some of what lies right below `prefix`: one request, whatever its size. An empty answer where
+    /// nothing lies there.
+    pub fn peek(&self, prefix: &str) -> Result<Peek, StoreError> {
+        match self {
+            Store::Folder(folder) => folder.peek(prefix),
+            Store::S3(s3) => s3.peek(prefix),
         }
     }
 

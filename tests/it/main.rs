@@ -10,6 +10,7 @@ mod days;
 mod json;
 mod late;
 mod laws;
+mod layouts;
 mod losses;
 mod numbers;
 mod options;

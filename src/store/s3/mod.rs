@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::error::{StoreError, shown};
-use super::{Body, FetchLimits, Listing, ObjectMeta, Permit, SourceUrl, StoreOptions};
+use super::{Body, FetchLimits, Listing, ObjectMeta, Peek, Permit, SourceUrl, StoreOptions};
 use failure::{Failure, Place, Target};
 use retry::{Attempts, RetryPolicy};
 
@@ -146,6 +146,16 @@ impl S3Store {
         let (remote, owned) = (Arc::clone(&self.remote), prefix.to_string());
         self.runtime.spawn(async move {
             let _ = reply.send(list::folders(&remote, &owned).await);
+        });
+        let stopped = |_| Err(self.stopped(prefix));
+        answer.blocking_recv().unwrap_or_else(stopped)
+    }
+
+    pub(super) fn peek(&self, prefix: &str) -> Result<Peek, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let (remote, owned) = (Arc::clone(&self.remote), prefix.to_string());
+        self.runtime.spawn(async move {
+            let _ = reply.send(list::peek(&remote, &owned).await);
         });
         let stopped = |_| Err(self.stopped(prefix));
         answer.blocking_recv().unwrap_or_else(stopped)
