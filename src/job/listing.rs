@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::layout::{self, Exclusion, Grain, Layout, Place, Span, Spelled, Step, uncovered};
+use crate::layout::{self, Exclusion, Grain, Layout, Place, Span, Step};
 use crate::store::{ObjectMeta, Store, StoreError};
 use crate::window::{Hour, HourRange};
 
@@ -119,22 +119,15 @@ impl Listed {
 
     /// The prefixes that hold the objects of these hours.
     fn prefixes_of(&mut self, store: &Store, hours: &HourRange) -> Result<Vec<String>, StoreError> {
-        let mut open: Vec<Spelled> = self.layout.spell(hours, self.grain).into_iter().collect();
-        let mut prefixes = Vec::new();
-        while let Some(spelled) = open.pop() {
-            match spelled.step() {
-                Step::List(prefix) => prefixes.push(prefix),
-                Step::Folders { parent } => {
-                    if !self.folders.contains_key(&parent) {
-                        let folders = self.folders_of(store, &parent)?;
-                        self.folders.insert(parent.clone(), folders);
-                    }
-                    let folders = self.folders[&parent].iter();
-                    open.extend(folders.filter_map(|folder| spelled.within(folder)));
-                }
+        let spelled = self.layout.spell(hours, self.grain);
+        layout::prefixes_of(spelled, &mut |parent| {
+            if let Some(folders) = self.folders.get(parent) {
+                return Ok(folders.clone());
             }
-        }
-        Ok(uncovered(prefixes))
+            let folders = self.folders_of(store, parent)?;
+            self.folders.insert(parent.to_string(), folders.clone());
+            Ok(folders)
+        })
     }
 
     /// The folders that begin with `parent`. Where they can't be listed, that is noted.

@@ -24,7 +24,7 @@ pub enum Inferred {
 }
 
 /// Candidates of one key, and of one folder of it. More are not looked at.
-const MOST_CANDIDATES: usize = 256;
+const MOST_CANDIDATES: usize = 4_096;
 /// The length of Firehose's random strings.
 const RANDOM_CHARACTERS: usize = 11;
 /// How many prefixes are named where it is not clear which one is meant.
@@ -128,10 +128,12 @@ fn candidates(key: &str) -> BTreeMap<String, Expression> {
     }
     let expressions = all.into_iter().map(|parts| Expression { parts: joined(parts) });
     let sound = expressions.filter(|expression| {
-        expression.has_unit(Unit::Year)
-            && (expression.has_unit(Unit::Day) && expression.has_unit(Unit::Month)
-                || expression.has_unit(Unit::DayOfYear)
-                || !expression.has_unit(Unit::Hour))
+        let has = |unit: Unit| expression.has_unit(unit);
+        // A number says nothing without the larger ones.
+        has(Unit::Year)
+            && (has(Unit::Month) || !has(Unit::Day))
+            && (has(Unit::Day) || has(Unit::DayOfYear) || !has(Unit::Hour))
+            && (has(Unit::Hour) || !has(Unit::Minute))
     });
     sound.map(|expression| (expression.to_string(), expression)).collect()
 }
@@ -158,8 +160,8 @@ fn ways_of(folder: &str, time: NaiveDateTime) -> Vec<Vec<Part>> {
         let number = &rest[text..];
         let digits = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
         let (text, number) = (&rest[..text], &number[..digits]);
-        let mut of_run: Vec<Part> = vec![Part::Text(number.to_string())];
-        of_run.extend(patterns_of(number, time).into_iter().map(Part::Time));
+        let mut of_run: Vec<Part> = patterns_of(number, time).into_iter().map(Part::Time).collect();
+        of_run.push(Part::Text(number.to_string()));
         ways = ways
             .iter()
             .flat_map(|parts| {
@@ -206,7 +208,6 @@ fn patterns_of(number: &str, time: NaiveDateTime) -> Vec<Vec<Item>> {
         let whole = format!("{text}}}");
         pattern::parse(&whole, 0).ok().map(|(items, _)| items)
     });
-    // A number without a leading zero is as likely of fixed width.
     parsed
         .filter(|items| {
             // Minutes differ between the oldest record and the name.

@@ -28,7 +28,7 @@ pub use hours::{hour_of_prefix, hours_of_folder, parents_of, prefix_of};
 pub use infer::{Inferred, infer};
 pub use name::{NameProblem, ObjectName};
 pub use pattern::{Field, Item, Unit};
-pub use spelling::{Grain, Spelled, Step, uncovered};
+pub use spelling::{Grain, Spelled, Step, prefixes_of};
 pub use text::escape_control;
 pub use zones::{CHANGE_MARGIN_S, Span, ZoneHistory, ZonesError};
 
@@ -386,5 +386,7 @@ fn number_of(digits: &[u8]) -> Option<u32> {
     })
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Hours and an expression go in; the prefixes to list come out, and where parts of them are not
 //! known from the hours (partition keys), the folders that tell.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDateTime;
 
@@ -147,8 +147,31 @@ fn is_like(pieces: &[Piece], text: &str) -> bool {
     }
 }
 
+/// The prefixes to list. `folders` gives the folders that begin with a text, each with a `/` at its
+/// end; it is asked once for each text.
+pub fn prefixes_of<E>(
+    spelled: impl IntoIterator<Item = Spelled>,
+    folders: &mut impl FnMut(&str) -> Result<Vec<String>, E>,
+) -> Result<Vec<String>, E> {
+    let mut open: Vec<Spelled> = spelled.into_iter().collect();
+    let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut prefixes = Vec::new();
+    while let Some(spelled) = open.pop() {
+        match spelled.step() {
+            Step::List(prefix) => prefixes.push(prefix),
+            Step::Folders { parent } => {
+                if !known.contains_key(&parent) {
+                    known.insert(parent.clone(), folders(&parent)?);
+                }
+                open.extend(known[&parent].iter().filter_map(|folder| spelled.within(folder)));
+            }
+        }
+    }
+    Ok(uncovered(prefixes))
+}
+
 /// The prefixes that none of the others covers: each key lies below one of them at most.
-pub fn uncovered(prefixes: impl IntoIterator<Item = String>) -> Vec<String> {
+fn uncovered(prefixes: impl IntoIterator<Item = String>) -> Vec<String> {
     let sorted: BTreeSet<String> = prefixes.into_iter().collect();
     let mut kept: Vec<String> = Vec::new();
     for prefix in sorted {
