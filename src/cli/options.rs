@@ -61,7 +61,7 @@ pub struct SourceArgs {
     pub source: Option<String>,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Where")]
 pub struct LayoutArgs {
     /// How the keys below --source are made: the stream's prefix (default: yyyy/MM/dd/HH/)
@@ -83,6 +83,14 @@ pub struct LayoutArgs {
     #[arg(long, value_name = "ZONE[,DATE=ZONE…]", default_value = "UTC", value_parser = parse_zones,
         hide_short_help = true)]
     pub prefix_tz: ZoneHistory,
+
+    /// Ask this Firehose stream where and how it delivers, in place of --source and --layout
+    ///
+    /// One request (firehose:DescribeDeliveryStream) gives bucket, prefix, error prefix and zone as
+    /// they are now. For older objects under another zone or prefix give --prefix-tz, or --source
+    /// and --layout.
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub delivery_stream: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use super::windows::{fetch_spec, job_error, open_out, open_store, shown, take_layout, windows};
+use super::windows::{fetch_spec, job_error, open_out, open_raw, take_layout, windows};
 use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt, say};
 use crate::job::{self, JobSpec, Outcome};
@@ -18,11 +18,10 @@ use crate::schema::Path;
 /// Publishes every selected window. The exit code is the worst of them.
 pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
     let windows = windows(&config.days)?;
-    let specs = windows.into_iter().map(|window| fetch_spec(config, window));
+    let raw = open_raw(&config.input)?;
+    let specs = windows.into_iter().map(|window| fetch_spec(config, &raw, window));
     let mut specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
-    let store = open_store(&config.input.source, &config.input.s3)?;
     let published = open_out(&config.out, &config.input.s3)?;
-    let source = shown(&config.input.source);
     let mut code = ExitCode::Complete;
     for at in 0..specs.len() {
         let spec = &specs[at];
@@ -30,7 +29,7 @@ pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
         let out = Out::open(&published, spec.window.tz.name(), spec.now_utc, interrupt.flag())
             .map_err(|error| job_error(error.into()))?;
         let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
-        let outcome = job::fetch(spec, &source, &store, &out, &progress, interrupt.flag());
+        let outcome = job::fetch(spec, &raw.source, &raw.store, &out, &progress, interrupt.flag());
         progress.finish();
         let outcome = outcome.map_err(job_error)?;
         let summary = summary(spec, &outcome, &published, started);

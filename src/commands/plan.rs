@@ -5,7 +5,7 @@ use std::io::Write;
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
-use super::windows::{fetch_spec, job_error, open_store, shown, take_layout, windows};
+use super::windows::{fetch_spec, job_error, open_raw, take_layout, windows};
 use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt, printable};
 use crate::job::{self, JobSpec, Plan};
@@ -16,29 +16,28 @@ use crate::window::{Hour, HourRange};
 /// Prints the plan of every selected window.
 pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
     let windows = windows(&config.days)?;
-    let store = open_store(&config.input.source, &config.input.s3)?;
+    let raw = open_raw(&config.input)?;
     let mut code = ExitCode::Complete;
-    let specs = windows.into_iter().map(|window| fetch_spec(config, window));
+    let specs = windows.into_iter().map(|window| fetch_spec(config, &raw, window));
     let mut specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
     for at in 0..specs.len() {
         interrupt.check()?;
         let spec = &specs[at];
         let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
-        let plan = job::plan(spec, &store, &progress).map_err(job_error);
+        let plan = job::plan(spec, &raw.store, &progress).map_err(job_error);
         progress.finish();
         let plan = plan?;
         if plan.prefixes.iter().any(|prefix| prefix.failure.is_some()) {
             code = ExitCode::Skipped;
         }
-        let source = shown(&config.input.source);
         let text = match config.json {
             true => {
-                let mut text = serde_json::to_string_pretty(&to_json(spec, &source, &plan))
+                let mut text = serde_json::to_string_pretty(&to_json(spec, &raw.source, &plan))
                     .expect("every key is a string");
                 text.push('\n');
                 text
             }
-            false => to_text(spec, &source, &plan),
+            false => to_text(spec, &raw.source, &plan),
         };
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;

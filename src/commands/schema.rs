@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::windows::{job_error, open_store, read_spec, shown, take_layout, windows};
+use super::windows::{job_error, open_raw, read_spec, take_layout, windows};
 use crate::config::SchemaConfig;
 use crate::error::{Error, ExitCode, Interrupt, printable, say};
 use crate::job::{DayColumn, DaySchema, JobSpec, schema_of};
@@ -14,8 +14,7 @@ use crate::schema::{ColumnType, Pins, pins_to_json};
 /// Prints the columns of every selected window; with `--pin`, writes their types.
 pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
     let windows = windows(&config.days)?;
-    let store = open_store(&config.input.source, &config.input.s3)?;
-    let source = shown(&config.input.source);
+    let raw = open_raw(&config.input)?;
     let mut code = ExitCode::Complete;
     if config.pin.is_some() && windows.len() > 1 {
         return Err(Error::usage(
@@ -23,12 +22,12 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
             "give one --day",
         ));
     }
-    let specs = windows.into_iter().map(|window| read_spec(&config.input, window));
+    let specs = windows.into_iter().map(|window| read_spec(&config.input, &raw, window));
     let mut specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
     for at in 0..specs.len() {
         let spec = &specs[at];
         let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
-        let found = schema_of(spec, &source, &store, &progress, interrupt.flag());
+        let found = schema_of(spec, &raw.source, &raw.store, &progress, interrupt.flag());
         progress.finish();
         let found = found.map_err(job_error)?;
         if !found.manifest.verdict.complete {

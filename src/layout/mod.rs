@@ -186,14 +186,30 @@ impl Layout {
         }
     }
 
+    /// The layout of a stream, by its own settings. An empty prefix is Firehose's default.
+    ///
+    /// # Errors
+    /// [`LayoutError`] for a prefix that is not read.
+    pub fn of_stream(
+        prefix: &str,
+        error_prefix: Option<&str>,
+        zones: ZoneHistory,
+    ) -> Result<Layout, LayoutError> {
+        let expression = match prefix {
+            "" => Expression::hourly(),
+            prefix => prefix.parse()?,
+        };
+        let mut layout = Layout::new(Prefix::Of(expression), zones);
+        // What comes in front of the first expression tells errors from data, unless both have it.
+        let lead = error_prefix.and_then(|prefix| prefix.split("!{").next()).unwrap_or_default();
+        layout.error_lead =
+            Some(lead.to_string()).filter(|lead| !lead.is_empty() && !prefix.starts_with(lead));
+        Ok(layout)
+    }
+
     /// The same prefix, with other zones.
     pub fn in_zones(self, zones: ZoneHistory) -> Layout {
         Layout { zones, ..self }
-    }
-
-    /// The same layout, with the literal text that the keys of error output begin with.
-    pub fn with_error_lead(self, lead: &str) -> Layout {
-        Layout { error_lead: Some(lead.to_string()).filter(|lead| !lead.is_empty()), ..self }
     }
 
     pub fn prefix(&self) -> &Prefix {

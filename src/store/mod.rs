@@ -9,6 +9,7 @@
 //! become names on disk here, and no key leads out of the source's folder.
 
 mod budget;
+mod delivery;
 mod error;
 mod fetch;
 mod folder;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub use budget::Permit;
+pub use delivery::{Delivery, describe};
 pub use error::StoreError;
 pub use fetch::Fetch;
 pub use folder::FolderStore;

@@ -7,6 +7,7 @@ mod cli;
 mod corpus;
 mod damage;
 mod days;
+mod delivery;
 mod json;
 mod late;
 mod laws;

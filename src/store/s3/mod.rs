@@ -32,6 +32,7 @@ use failure::{Failure, Place, Target};
 use retry::{Attempts, RetryPolicy};
 
 pub(super) use ahead::ReadAhead;
+pub(super) use connect::{OnlySafeHttp, check, shared_config};
 pub use put::PutNew;
 
 /// Threads for the network. They move bytes and check sums; the work on them is the caller's.
