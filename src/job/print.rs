@@ -67,8 +67,8 @@ pub fn print_days(
 ) -> Result<Printed, PrintError> {
     let mut findings = HashMap::new();
     let survey = survey(spec, store, &mut findings, progress, interrupted)?;
-    let mut printed = Printed::default();
-    printed.inferred = survey.inferred.then(|| Arc::clone(&survey.listed.layout));
+    let inferred = survey.inferred.then(|| Arc::clone(&survey.listed.layout));
+    let mut printed = Printed { inferred, ..Printed::default() };
     for (prefix, failure) in survey.listed.failed_prefixes() {
         printed.failed.push((prefix.prefix.clone(), failure.reason.clone()));
     }

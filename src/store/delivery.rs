@@ -3,7 +3,7 @@
 
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::config::retry::RetryConfig;
-use aws_sdk_firehose::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_firehose::error::ProvideErrorMetadata;
 use aws_sdk_firehose::types::ExtendedS3DestinationDescription;
 
 use super::error::{StoreError, shown};
@@ -68,7 +68,7 @@ async fn ask(name: &str, options: &StoreOptions) -> Result<Delivery, StoreError>
         let reason = match (error.code(), error.message()) {
             (Some(code), Some(message)) => shown(&format!("{code}: {message}")),
             (Some(code), None) => shown(code),
-            _ => shown(&DisplayErrorContext(&error).to_string()),
+            _ => shown(&causes(&error)),
         };
         failed(reason, advice(error.code()))
     })?;
@@ -84,6 +84,20 @@ async fn ask(name: &str, options: &StoreOptions) -> Result<Delivery, StoreError>
     delivery(to_s3).ok_or_else(|| {
         failed("its bucket has no name".to_string(), "give the place by --source and --layout")
     })
+}
+
+/// An error and its causes, each once.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
+        }
+        next = cause.source();
+    }
+    texts.join(": ")
 }
 
 fn delivery(to_s3: ExtendedS3DestinationDescription) -> Option<Delivery> {

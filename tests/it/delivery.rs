@@ -173,9 +173,15 @@ fn a_stream_that_can_not_tell_is_a_failure_that_says_what_to_do() {
             .run(&place, &server, &format!("{LINE} --delivery-stream {name}"))
             .ends_and_says(1, &words);
     }
+    // Nobody listens there.
+    let gone = Firehose { endpoint: "http://127.0.0.1:1".to_string(), ..firehose };
+    let words =
+        ["dispatch failure", "Connection refused", "check --region, --profile and the network"];
+    let ran = gone.run(&place, &server, &format!("{LINE} --delivery-stream events"));
+    ran.ends_and_says(1, &words);
     let line = format!("{LINE} --delivery-stream events --source raw");
     let words = ["--delivery-stream and --source say the same in two ways"];
-    firehose.run(&place, &server, &line).ends_and_says(2, &words);
+    gone.run(&place, &server, &line).ends_and_says(2, &words);
     place.assert_nothing_published();
 }
 
