@@ -24,7 +24,7 @@ pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Err
         interrupt.check()?;
         let spec = &specs[at];
         let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
-        let plan = job::plan(spec, &raw.store, &progress).map_err(job_error);
+        let plan = job::plan(spec, &raw.source, &raw.store, &progress).map_err(job_error);
         progress.finish();
         let plan = plan?;
         if plan.prefixes.iter().any(|prefix| prefix.failure.is_some()) {

@@ -477,10 +477,19 @@ pub struct Plan {
 }
 
 /// Lists a window's hours as `fetch` does at first.
-pub fn plan(spec: &JobSpec, store: &Store, progress: &Progress) -> Result<Plan, JobError> {
+pub fn plan(
+    spec: &JobSpec,
+    source: &str,
+    store: &Store,
+    progress: &Progress,
+) -> Result<Plan, JobError> {
     progress.phase(Phase::Listing, 0, 0);
     let FirstListing { listed, inferred } = first_listing(spec, store, progress)?;
-    let nearest = listed.objects.is_empty().then(|| nearest(store, &listed)).flatten();
+    let nothing = listed.objects.is_empty();
+    if nothing && !listed.layout.is_hourly_utc() && listed.failed_prefixes().next().is_none() {
+        check_layout(source, store, &listed.layout, None)?;
+    }
+    let nearest = nothing.then(|| nearest(store, &listed)).flatten();
     Ok(Plan {
         hours_at_most: spec.hours_at_most(),
         hours: listed.hours,

@@ -247,6 +247,10 @@ fn without_a_layout_the_keys_tell_it_and_it_is_said() {
         assert_eq!(manifest.options["layout"], json!(layout));
         let words = [&format!("layout    {layout} in UTC, as its keys show")[..]];
         place.run(&format!("plan {DAY}")).ends_and_says(0, &words);
+        // A bucket tells it as well, by few requests whatever its size.
+        let server = place.serve();
+        place.s3_run(&server, &format!("plan {DAY}")).ends_and_says(0, &words);
+        assert!(server.log().len() < 26 + 32 + 26 + 1, "{}", server.log().len());
     }
 }
 
@@ -270,6 +274,7 @@ fn a_layout_that_no_key_follows_says_what_keys_there_are() {
     fill(&place, |time| time.format("app/%Y/%m/%d/%H/").to_string());
     let words = ["no key of", "is made by --layout 'raw/'", "app/2022/04/17/13/s-1-"];
     run(&place, &format!("fetch {DAY}"), "raw/").ends_and_says(2, &words);
+    run(&place, &format!("plan {DAY}"), "raw/").ends_and_says(2, &words);
     place.assert_nothing_published();
 }
 
