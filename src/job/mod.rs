@@ -47,8 +47,7 @@ pub use schema::{DayColumn, DaySchema, schema_of};
 pub use spec::{Export, JobSpec};
 
 use gather::{Gathered, Piece, Run, ended_by, gather};
-use listing::{Listed, nearest_hours};
-use sample::{FirstListing, first_listing, sample, shown};
+use sample::{FirstListing, check_layout, first_listing, nearest};
 use survey::{Survey, survey};
 
 /// Why a job did not end with a published day.
@@ -424,37 +423,6 @@ fn details(
         nothing,
         listing_cut: survey.cut.then_some(account::LISTING_CUT),
         nearest,
-    })
-}
-
-/// The hours with objects before and behind those that were listed.
-fn nearest(store: &Store, listed: &Listed) -> Option<(Option<Hour>, Option<Hour>)> {
-    match listed.layout.is_hourly_utc() {
-        true => nearest_hours(store, listed.hours.first).ok(),
-        false => None,
-    }
-}
-
-/// Nothing was found: is the source, or the layout, another one than was meant?
-fn check_layout(
-    source: &str,
-    store: &Store,
-    layout: &Layout,
-    nearest: Option<(Option<Hour>, Option<Hour>)>,
-) -> Result<(), JobError> {
-    let is_hourly = layout.is_hourly_utc();
-    if is_hourly && nearest != Some((None, None)) {
-        return Ok(());
-    }
-    let keys = sample(store).unwrap_or_default();
-    if !is_hourly && (keys.is_empty() || keys.iter().any(|key| layout.exclusion(key, 1).is_none()))
-    {
-        return Ok(());
-    }
-    let (source_name, keys) = (source.to_string(), shown(&keys));
-    Err(match is_hourly {
-        true => JobError::NoYears { source_name, keys },
-        false => JobError::NothingFits { source_name, layout: layout.prefix().to_string(), keys },
     })
 }
 

@@ -165,6 +165,29 @@ fn only_folders_of_the_partition_key_are_asked_for_and_each_hour_below_them_once
 }
 
 #[test]
+fn of_many_partitions_whole_days_are_listed_and_no_object_is_missed() {
+    let place = Place::new();
+    for n in 0..50 {
+        let prefix = format!("c{n}/2022/04/18/03/");
+        put(&place, &prefix, "2022-04-18T03:00:00", n, "2022-04-18T03:00:00Z");
+    }
+    // Two late ones draw the listing on, within a day that was listed.
+    for (hour, n) in [(15, 50), (16, 51), (20, 52)] {
+        let (prefix, named) =
+            (format!("c0/2022/04/18/{hour}/"), format!("2022-04-18T{hour}:00:00"));
+        put(&place, &prefix, &named, n, "2022-04-18T14:00:00Z");
+    }
+    let layout = "!{partitionKeyFromQuery:c}/!{timestamp:yyyy/MM/dd/HH/}";
+    run(&place, &format!("fetch {DAY} --export records"), layout).ends(0);
+    assert_eq!(numbers(&place), (0..52).map(|n| json!(n)).collect::<Vec<_>>());
+    let manifest = place.manifest("2022-04-18");
+    let prefixes: Vec<&str> =
+        manifest.listing.prefixes.iter().map(|listed| &*listed.prefix).collect();
+    assert_eq!((prefixes.len(), prefixes[0]), (100, "c0/2022/04/17/"));
+    assert_eq!((manifest.objects.listed, manifest.objects.read), (53, 52));
+}
+
+#[test]
 fn prefixes_in_another_zone_mean_that_zone_and_so_do_names() {
     let place = Place::new();
     // The 18th in Seoul under folders of Seoul; the second record has no time but its object's.
