@@ -67,6 +67,11 @@ pub enum LayoutError {
     BarePattern { pattern: String },
     #[error("the partition key {name} stands in it twice: give each its own name")]
     SameKeyTwice { name: String },
+    #[error(
+        "nothing stands between the expression at character {place} and the one before it, so that \
+         their values can't be told apart"
+    )]
+    Adjacent { place: usize },
 }
 
 impl Expression {
@@ -134,6 +139,12 @@ impl FromStr for Expression {
                 && parts.iter().any(|known| matches!(known, Part::PartitionKey { name: other, .. } if other == name))
             {
                 return Err(LayoutError::SameKeyTwice { name: name.clone() });
+            }
+            if let Some(before @ (Part::Random | Part::PartitionKey { .. })) = parts.last()
+                && matches!(part, Part::Random | Part::PartitionKey { .. })
+                && (&part, before) != (&Part::Random, &Part::Random)
+            {
+                return Err(LayoutError::Adjacent { place: text[..begin].chars().count() + 1 });
             }
             parts.push(part);
             at = end;

@@ -71,7 +71,17 @@ fn pieces() -> impl Strategy<Value = Vec<Piece>> {
                 pieces.extend([piece.clone(), Piece::Quoted("/")]);
             }
             pieces.extend(back);
-            pieces
+            // Values that nothing stands between can't be told apart, and are refused.
+            let mut apart: Vec<Piece> = Vec::new();
+            for piece in pieces {
+                if let (Some(Piece::Key), Piece::Key | Piece::Random)
+                | (Some(Piece::Random), Piece::Key) = (apart.last(), &piece)
+                {
+                    apart.push(Piece::Text("-"));
+                }
+                apart.push(piece);
+            }
+            apart
         })
 }
 

@@ -156,6 +156,11 @@ fn go<'k>(
                 Some(Token::Text(text)) => Some(text.as_str()),
                 _ => None,
             };
+            // Of two beside each other, it says nothing where the first one ends.
+            let end = match tokens.first() {
+                Some(Token::Any { .. }) => end.min(key.chars().next().map_or(0, char::len_utf8)),
+                _ => end,
+            };
             for (len, _) in key.char_indices().skip(1).chain([(key.len(), ' ')]) {
                 if len > end || len == 0 {
                     break;

@@ -320,6 +320,10 @@ fn a_wrong_layout_is_answered_with_the_place_and_what_to_write() {
         ("yyyy/MM/dd/", "write '!{timestamp:yyyy/MM/dd/}'"),
         ("!{partitionKeyFromQuery:}/", "has no name"),
         (
+            "!{partitionKeyFromQuery:a}!{firehose:random-string}/",
+            "nothing stands between the expression at character 27",
+        ),
+        (
             "!{partitionKeyFromQuery:a}/!{partitionKeyFromLambda:a}/",
             "the partition key a stands in it twice",
         ),
