@@ -139,6 +139,8 @@ pub struct FetchArgs {
     #[command(flatten)]
     pub source: SourceArgs,
     #[command(flatten)]
+    pub layout: LayoutArgs,
+    #[command(flatten)]
     pub out: OutArgs,
     #[command(flatten)]
     pub publish: PublishArgs,
@@ -181,6 +183,8 @@ pub struct CatArgs {
     #[command(flatten)]
     pub source: SourceArgs,
     #[command(flatten)]
+    pub layout: LayoutArgs,
+    #[command(flatten)]
     pub time: TimeArgs,
     #[command(flatten)]
     pub listing: ListingArgs,
@@ -202,6 +206,8 @@ pub struct SchemaArgs {
     pub day: DayArgs,
     #[command(flatten)]
     pub source: SourceArgs,
+    #[command(flatten)]
+    pub layout: LayoutArgs,
     #[command(flatten)]
     pub time: TimeArgs,
     #[command(flatten)]
@@ -255,6 +261,8 @@ pub struct ConfigArgs {
     pub day: DayArgs,
     #[command(flatten)]
     pub source: SourceArgs,
+    #[command(flatten)]
+    pub layout: LayoutArgs,
     #[command(flatten)]
     pub out: OutArgs,
     #[command(flatten)]

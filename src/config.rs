@@ -31,6 +31,7 @@ pub use value::PictureSize;
 
 use crate::cli::{self, Command};
 use crate::error::Error;
+use crate::layout::{Prefix, ZoneHistory};
 use crate::progress::Mode;
 use crate::schema::Pins;
 use layers::Layered;
@@ -110,7 +111,11 @@ pub struct FetchConfig {
 /// How raw objects are found and read, whatever is then done with the records.
 #[derive(Clone, Debug)]
 pub struct InputConfig {
-    pub source: SourceUrl,
+    pub source: Source,
+    /// `None`: the default, unless keys of the source show another one.
+    pub layout: Option<Prefix>,
+    /// `None`: what the delivery stream says, else UTC.
+    pub prefix_tz: Option<ZoneHistory>,
     pub s3: S3Config,
     pub look_back: TimeDelta,
     pub look_ahead: TimeDelta,
@@ -128,6 +133,23 @@ pub struct InputConfig {
     pub max_record_bytes: u64,
     /// Threads that decode and parse.
     pub jobs: NonZeroUsize,
+}
+
+/// Where the raw objects are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    Place(SourceUrl),
+    /// Where this delivery stream delivers. Nobody has asked it yet.
+    DeliveryStream(String),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Place(url) => url.fmt(f),
+            Source::DeliveryStream(name) => write!(f, "delivery stream {name}"),
+        }
+    }
 }
 
 /// How S3 is reached. Credentials are never part of it.

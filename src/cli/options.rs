@@ -12,9 +12,10 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use crate::config::value::{
     PictureSize, TypedColumn, parse_column, parse_columns, parse_count, parse_duration,
-    parse_record_size, parse_size, parse_step,
+    parse_prefix, parse_record_size, parse_size, parse_step, parse_zones,
 };
 use crate::config::zone;
+use crate::layout::{Prefix, ZoneHistory};
 
 /// Options that mean something only where they are typed: no variable, no key in the file.
 pub const TYPED_ONLY: [&str; 6] = ["key", "pin", "shell", "dir", "help", "version"];
@@ -55,9 +56,41 @@ pub struct SourceArgs {
     /// The raw objects: s3://bucket/prefix/ or a folder
     ///
     /// The place that holds the folders of years: with objects under rawdata/2022/04/17/15/ it
-    /// is s3://bucket/rawdata/.
+    /// is s3://bucket/rawdata/. For keys that are made in another way see --layout.
     #[arg(long, value_name = "URL|FOLDER", value_hint = ValueHint::AnyPath)]
     pub source: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Where")]
+pub struct LayoutArgs {
+    /// How the keys below --source are made: the stream's prefix (default: yyyy/MM/dd/HH/)
+    ///
+    /// The prefix as it stands in the Firehose stream, from where --source ends:
+    /// 'year=!{timestamp:yyyy}/month=!{timestamp:MM}/', or 'app!{timestamp:yyyy/MM/dd}/'. The
+    /// value of a !{partitionKeyFromQuery:customer} becomes the column customer of every record
+    /// that has no such field itself. `flat` means objects without folders, chosen by the time in
+    /// their names. Without --layout, and where nothing lies under yyyy/MM/dd/HH/, some keys are
+    /// looked at, and the layout that they show is used and named.
+    #[arg(long, value_name = "PREFIX", value_parser = parse_prefix)]
+    pub layout: Option<Prefix>,
+
+    /// The zone of the times in keys, if the stream has a custom time zone
+    ///
+    /// Where it was changed, each later zone with the date or time from which it holds, by its own
+    /// clock: UTC,2024-03-01=Asia/Seoul. Within a day of a change keys of both zones are
+    /// looked for.
+    #[arg(long, value_name = "ZONE[,DATE=ZONE…]", default_value = "UTC", value_parser = parse_zones,
+        hide_short_help = true)]
+    pub prefix_tz: ZoneHistory,
+
+    /// Ask this Firehose stream where and how it delivers, in place of --source and --layout
+    ///
+    /// One request (firehose:DescribeDeliveryStream) gives bucket, prefix, error prefix and zone as
+    /// they are now. For older objects under another zone or prefix give --prefix-tz, or --source
+    /// and --layout.
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub delivery_stream: Option<String>,
 }
 
 #[derive(Args, Debug)]

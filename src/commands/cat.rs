@@ -4,16 +4,16 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use chrono::{DateTime, Utc};
 
-use super::windows::{job_error, open_store, read_spec, windows};
+use super::windows::{job_error, open_raw, read_spec, take_layout, windows};
 use crate::config::{CatConfig, CatWhat};
 use crate::error::{Error, ExitCode, Interrupt, printable, say};
-use crate::job::{PrintError, Printed, Printing, print_days, print_key};
+use crate::job::{JobSpec, PrintError, Printed, Printing, print_days, print_key};
 use crate::progress::{Mode, Progress};
 use crate::window::Window;
 
 /// Prints the records of the selected days, or of a key or prefix.
 pub fn cat(config: &CatConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
-    let store = open_store(&config.input.source, &config.input.s3)?;
+    let raw = open_raw(&config.input)?;
     let printing = Printing {
         csv: config.csv,
         excel_safe: config.excel_safe,
@@ -28,18 +28,23 @@ pub fn cat(config: &CatConfig, interrupt: &Interrupt) -> Result<ExitCode, Error>
     let mut skipped = false;
     match &config.what {
         CatWhat::Days(days) => {
-            for window in windows(days)? {
-                let spec = read_spec(&config.input, window)?;
+            let specs =
+                windows(days)?.into_iter().map(|window| read_spec(&config.input, &raw, window));
+            let mut specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
+            for at in 0..specs.len() {
+                let spec = &specs[at];
                 let progress = Progress::new(quietly(config.mode));
                 let printed =
-                    print_days(&spec, &store, &printing, &mut *out, &progress, interrupt.flag());
+                    print_days(spec, &raw.store, &printing, &mut *out, &progress, interrupt.flag());
                 progress.finish();
-                skipped |= report(&printed.map_err(print_error)?);
+                let printed = printed.map_err(print_error)?;
+                skipped |= report(&printed);
+                take_layout(&mut specs[at + 1..], &printed.inferred, config.mode == Mode::Quiet);
             }
         }
         CatWhat::Key(key) => {
-            let spec = read_spec(&config.input, any_time())?;
-            let printed = print_key(&spec, &store, key, &printing, &mut *out, interrupt.flag());
+            let spec = read_spec(&config.input, &raw, any_time())?;
+            let printed = print_key(&spec, &raw.store, key, &printing, &mut *out, interrupt.flag());
             skipped |= report(&printed.map_err(print_error)?);
         }
     }

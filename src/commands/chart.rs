@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use polars::prelude::DataFrame;
 
 use super::windows::{job_error, open_out, windows};
@@ -107,15 +107,10 @@ impl Day {
 
     /// Hours of the window that were listed and had no objects.
     fn empty_hours_us(&self) -> Vec<i64> {
-        let prefixes = self.manifest.listing.prefixes.iter();
-        prefixes
-            .filter(|prefix| prefix.objects == 0 && prefix.error.is_none())
-            .filter_map(|prefix| crate::layout::hour_of_prefix(&prefix.prefix))
-            .map(|hour| hour.start().timestamp_micros())
-            .filter(|us| {
-                let hour_us = TimeDelta::hours(1).num_microseconds().unwrap_or(0);
-                *us < self.window.end_us() && us + hour_us > self.window.start_us()
-            })
+        let hours = self.manifest.listing.empty_hours.iter();
+        hours
+            .filter_map(|hour| hour.parse::<DateTime<Utc>>().ok())
+            .map(|hour| hour.timestamp_micros())
             .collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use super::windows::{fetch_spec, job_error, open_out, open_store, shown, windows};
+use super::windows::{fetch_spec, job_error, open_out, open_raw, take_layout, windows};
 use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt, say};
 use crate::job::{self, JobSpec, Outcome};
@@ -18,18 +18,18 @@ use crate::schema::Path;
 /// Publishes every selected window. The exit code is the worst of them.
 pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
     let windows = windows(&config.days)?;
-    let specs = windows.into_iter().map(|window| fetch_spec(config, window));
-    let specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
-    let store = open_store(&config.input.source, &config.input.s3)?;
+    let raw = open_raw(&config.input)?;
+    let specs = windows.into_iter().map(|window| fetch_spec(config, &raw, window));
+    let mut specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
     let published = open_out(&config.out, &config.input.s3)?;
-    let source = shown(&config.input.source);
     let mut code = ExitCode::Complete;
-    for spec in &specs {
+    for at in 0..specs.len() {
+        let spec = &specs[at];
         let started = Instant::now();
         let out = Out::open(&published, spec.window.tz.name(), spec.now_utc, interrupt.flag())
             .map_err(|error| job_error(error.into()))?;
         let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
-        let outcome = job::fetch(spec, &source, &store, &out, &progress, interrupt.flag());
+        let outcome = job::fetch(spec, &raw.source, &raw.store, &out, &progress, interrupt.flag());
         progress.finish();
         let outcome = outcome.map_err(job_error)?;
         let summary = summary(spec, &outcome, &published, started);
@@ -49,6 +49,7 @@ pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
         {
             say(&format!("rawcat: {why}"));
         }
+        take_layout(&mut specs[at + 1..], &outcome.inferred, config.mode == Mode::Quiet);
     }
     Ok(code)
 }
@@ -64,7 +65,7 @@ fn print(text: &[u8]) -> Result<(), Error> {
 
 /// The outcome as a person reads it.
 fn summary(spec: &JobSpec, outcome: &Outcome, out: &Published, started: Instant) -> Summary {
-    let Outcome { manifest, details, withheld } = outcome;
+    let Outcome { manifest, details, withheld, .. } = outcome;
     let counted = |what: &str, count: u64| Counted { what: what.to_string(), count };
     let failed_prefixes = manifest.listing.prefixes.iter().filter_map(|prefix| {
         let error = prefix.error.as_ref()?;

@@ -5,7 +5,7 @@ use std::io::Write;
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
-use super::windows::{fetch_spec, job_error, open_store, shown, windows};
+use super::windows::{fetch_spec, job_error, open_raw, take_layout, windows};
 use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt, printable};
 use crate::job::{self, JobSpec, Plan};
@@ -16,30 +16,33 @@ use crate::window::{Hour, HourRange};
 /// Prints the plan of every selected window.
 pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
     let windows = windows(&config.days)?;
-    let store = open_store(&config.input.source, &config.input.s3)?;
+    let raw = open_raw(&config.input)?;
     let mut code = ExitCode::Complete;
-    for window in windows {
+    let specs = windows.into_iter().map(|window| fetch_spec(config, &raw, window));
+    let mut specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
+    for at in 0..specs.len() {
         interrupt.check()?;
-        let spec = fetch_spec(config, window)?;
+        let spec = &specs[at];
         let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
-        let plan = job::plan(&spec, &store, &progress).map_err(job_error);
+        let plan = job::plan(spec, &raw.source, &raw.store, &progress).map_err(job_error);
         progress.finish();
         let plan = plan?;
         if plan.prefixes.iter().any(|prefix| prefix.failure.is_some()) {
             code = ExitCode::Skipped;
         }
-        let source = shown(&config.input.source);
         let text = match config.json {
             true => {
-                let mut text = serde_json::to_string_pretty(&to_json(&spec, &source, &plan))
+                let mut text = serde_json::to_string_pretty(&to_json(spec, &raw.source, &plan))
                     .expect("every key is a string");
                 text.push('\n');
                 text
             }
-            false => to_text(&spec, &source, &plan),
+            false => to_text(spec, &raw.source, &plan),
         };
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
+        let inferred = plan.inferred.then_some(plan.layout);
+        take_layout(&mut specs[at + 1..], &inferred, config.mode == Mode::Quiet);
     }
     Ok(code)
 }
@@ -86,6 +89,9 @@ fn to_json(spec: &JobSpec, source: &str, plan: &Plan) -> Value {
             "end_utc": instant(window.end_utc),
         },
         "source": source,
+        "layout": plan.layout.prefix().to_string(),
+        "layout_inferred": plan.inferred,
+        "prefix_tz": plan.layout.zones().to_string(),
         "listing": hours_json(&plan.hours),
         "listing_max": hours_json(&plan.hours_at_most),
         "prefixes": prefixes,
@@ -103,6 +109,10 @@ fn to_text(spec: &JobSpec, source: &str, plan: &Plan) -> String {
     };
     row("window", format!("{} {}", window.describe(), window.tz.name()));
     row("source", source.to_string());
+    if !plan.layout.is_hourly_utc() {
+        let how = if plan.inferred { ", as its keys show" } else { "" };
+        row("layout", format!("{} in {}{how}", plan.layout.prefix(), plan.layout.zones()));
+    }
     row("listing", format!("UTC hours {} ({} hours)", hours_text(&plan.hours), plan.hours.len()));
     row(
         "at most",

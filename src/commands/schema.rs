@@ -4,18 +4,17 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::windows::{job_error, open_store, read_spec, shown, windows};
+use super::windows::{job_error, open_raw, read_spec, take_layout, windows};
 use crate::config::SchemaConfig;
 use crate::error::{Error, ExitCode, Interrupt, printable, say};
-use crate::job::{DayColumn, DaySchema, schema_of};
+use crate::job::{DayColumn, DaySchema, JobSpec, schema_of};
 use crate::progress::{Mode, Progress, count_text, counted};
 use crate::schema::{ColumnType, Pins, pins_to_json};
 
 /// Prints the columns of every selected window; with `--pin`, writes their types.
 pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
     let windows = windows(&config.days)?;
-    let store = open_store(&config.input.source, &config.input.s3)?;
-    let source = shown(&config.input.source);
+    let raw = open_raw(&config.input)?;
     let mut code = ExitCode::Complete;
     if config.pin.is_some() && windows.len() > 1 {
         return Err(Error::usage(
@@ -23,10 +22,12 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
             "give one --day",
         ));
     }
-    for window in windows {
-        let spec = read_spec(&config.input, window)?;
+    let specs = windows.into_iter().map(|window| read_spec(&config.input, &raw, window));
+    let mut specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
+    for at in 0..specs.len() {
+        let spec = &specs[at];
         let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
-        let found = schema_of(&spec, &source, &store, &progress, interrupt.flag());
+        let found = schema_of(spec, &raw.source, &raw.store, &progress, interrupt.flag());
         progress.finish();
         let found = found.map_err(job_error)?;
         if !found.manifest.verdict.complete {
@@ -38,6 +39,7 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
         for reason in found.manifest.verdict.reasons.iter().filter(|_| code == ExitCode::Skipped) {
             say(&format!("rawcat: {reason}"));
         }
+        take_layout(&mut specs[at + 1..], &found.inferred, config.mode == Mode::Quiet);
         if let Some(path) = &config.pin {
             let doing = || format!("can't write {}", path.display());
             std::fs::write(path, pins_to_json(&pins(&found)))

@@ -1,15 +1,18 @@
 //! The configuration of a command → its windows, jobs and opened store.
 
+use std::sync::Arc;
+
 use chrono::Utc;
 
 use crate::aggregate::Metrics;
 use crate::codec::DecodeLimits;
-use crate::config::{FetchConfig, InputConfig, S3Config, Selection, Span};
-use crate::error::Error;
+use crate::config::{FetchConfig, InputConfig, S3Config, Selection, Source, Span};
+use crate::error::{Error, say};
 use crate::job::{Export, JobError, JobSpec};
+use crate::layout::{Layout, ZoneHistory};
 use crate::publish::{PublishError, Published};
 use crate::schema::{Path as SchemaPath, Pins, pins_from_json};
-use crate::store::{FetchLimits, SourceUrl, Store, StoreOptions};
+use crate::store::{Delivery, FetchLimits, SourceUrl, Store, StoreOptions, describe};
 use crate::time::TimeRule;
 use crate::window::{Window, WindowError};
 
@@ -31,8 +34,8 @@ pub fn windows(days: &Selection) -> Result<Vec<Window>, Error> {
 }
 
 /// The job of one window as `fetch` and `plan` do it.
-pub fn fetch_spec(config: &FetchConfig, window: Window) -> Result<JobSpec, Error> {
-    let mut spec = read_spec(&config.input, window)?;
+pub fn fetch_spec(config: &FetchConfig, raw: &Raw, window: Window) -> Result<JobSpec, Error> {
+    let mut spec = read_spec(&config.input, raw, window)?;
     spec.by = config.aggregate.by.clone();
     spec.metrics = match &config.aggregate.metrics {
         Some(names) => Metrics::Named(names.clone()),
@@ -54,9 +57,11 @@ pub fn fetch_spec(config: &FetchConfig, window: Window) -> Result<JobSpec, Error
 }
 
 /// A job that only reads.
-pub fn read_spec(input: &InputConfig, window: Window) -> Result<JobSpec, Error> {
+pub fn read_spec(input: &InputConfig, raw: &Raw, window: Window) -> Result<JobSpec, Error> {
     Ok(JobSpec {
         window,
+        layout: Arc::clone(&raw.layout),
+        layout_is_given: raw.layout_is_given,
         look_back: input.look_back,
         look_ahead: input.look_ahead,
         max_late: input.max_late,
@@ -82,6 +87,18 @@ pub fn read_spec(input: &InputConfig, window: Window) -> Result<JobSpec, Error> 
         picture: (1200, None),
         panels: 4,
     })
+}
+
+/// Takes over the layout that one window's keys told, and says so once.
+pub fn take_layout(specs: &mut [JobSpec], inferred: &Option<Arc<Layout>>, quiet: bool) {
+    let Some(layout) = inferred else { return };
+    if !quiet {
+        say(&format!("note: the keys are made by --layout '{}'", layout.prefix()));
+    }
+    for spec in specs {
+        spec.layout = Arc::clone(layout);
+        spec.layout_is_given = true;
+    }
 }
 
 /// The pinned types of the schema file, and `--type`, which wins.
@@ -122,9 +139,65 @@ fn is_same_column(one: &str, other: &str) -> bool {
     }
 }
 
-/// Opens the source.
-pub fn open_store(source: &SourceUrl, s3: &S3Config) -> Result<Store, Error> {
-    Store::open(source, &store_options(s3)).map_err(Error::failed)
+/// The raw objects, ready to be listed.
+pub struct Raw {
+    pub store: Store,
+    /// As it is shown and written down.
+    pub source: String,
+    pub layout: Arc<Layout>,
+    pub layout_is_given: bool,
+}
+
+/// Opens the source; where a delivery stream knows it, the stream is asked first.
+pub fn open_raw(input: &InputConfig) -> Result<Raw, Error> {
+    let options = store_options(&input.s3);
+    let zones = |text: Option<&str>| match (&input.prefix_tz, text) {
+        (Some(zones), _) => Ok(zones.clone()),
+        (None, Some(text)) => text.parse().map_err(Error::failed),
+        (None, None) => Ok(ZoneHistory::of(chrono_tz::UTC)),
+    };
+    let (url, layout, layout_is_given) = match &input.source {
+        Source::Place(url) => {
+            let layout = match &input.layout {
+                Some(prefix) => Layout::new(prefix.clone(), zones(None)?),
+                None => Layout::default().in_zones(zones(None)?),
+            };
+            (url.clone(), layout, input.layout.is_some())
+        }
+        Source::DeliveryStream(name) => {
+            let delivery = describe(name, &options).map_err(Error::failed)?;
+            let zones = zones(delivery.time_zone.as_deref())?;
+            let errors = delivery.error_prefix.as_deref();
+            let layout = Layout::of_stream(&delivery.prefix, errors, zones).map_err(|problem| {
+                let message = format!("the prefix of the stream {name}: {problem}");
+                Error::usage(message, "give --source and --layout")
+            })?;
+            warn_of_formats(&delivery);
+            let url = SourceUrl::S3 { bucket: delivery.bucket, prefix: String::new() };
+            (url, layout, true)
+        }
+    };
+    Ok(Raw {
+        store: Store::open(&url, &options).map_err(Error::failed)?,
+        source: shown(&url),
+        layout: Arc::new(layout),
+        layout_is_given,
+    })
+}
+
+/// Says beforehand that nothing will be read. Objects tell by their bytes what they are, and older
+/// ones may be others than the stream writes now.
+fn warn_of_formats(delivery: &Delivery) {
+    if delivery.converts_format {
+        say(
+            "note: the stream converts records to Parquet or ORC, which this version does not read",
+        );
+    } else if !matches!(delivery.compression.as_str(), "UNCOMPRESSED" | "GZIP" | "") {
+        let compression = &delivery.compression;
+        say(&format!(
+            "note: the stream compresses by {compression}, which this version does not read"
+        ));
+    }
 }
 
 /// How both sides reach S3, the source and `--out`.
@@ -152,7 +225,7 @@ pub fn open_out(out: &SourceUrl, s3: &S3Config) -> Result<Published, Error> {
 
 /// The source as it is shown and written down: a folder below the working directory by its
 /// relative path, so that the same run in another clone says the same.
-pub fn shown(source: &SourceUrl) -> String {
+fn shown(source: &SourceUrl) -> String {
     let SourceUrl::Folder(path) = source else {
         return source.to_string();
     };
@@ -174,9 +247,9 @@ pub fn job_error(error: JobError) -> Error {
         JobError::Publish(error @ PublishError::OtherZone { .. }) => {
             Error::Usage { message: error.to_string(), hint: None }
         }
-        error @ JobError::NoTimeField { .. } => {
-            Error::Usage { message: error.to_string(), hint: None }
-        }
+        error @ (JobError::NoTimeField { .. }
+        | JobError::LayoutUnclear { .. }
+        | JobError::NothingFits { .. }) => Error::Usage { message: error.to_string(), hint: None },
         other => Error::failed(other),
     }
 }

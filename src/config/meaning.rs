@@ -8,7 +8,7 @@ use super::layers::Settings;
 use super::origin::{Origin, flag};
 use super::{
     AggregateConfig, CatConfig, CatWhat, ChartConfig, Exports, FetchConfig, InputConfig,
-    PictureConfig, PolicyConfig, S3Config, SchemaConfig, SourceUrl, Surroundings,
+    PictureConfig, PolicyConfig, S3Config, SchemaConfig, Source, SourceUrl, Surroundings,
 };
 use crate::cli;
 use crate::error::Error;
@@ -34,6 +34,7 @@ impl<'a> Meaning<'a> {
                 schema: args.types.schema.clone(),
                 ..self.input(
                     &args.source,
+                    &args.layout,
                     &args.time,
                     &args.listing,
                     &args.limits,
@@ -74,6 +75,7 @@ impl<'a> Meaning<'a> {
                 })?;
             let input = self.input(
                 &args.source,
+                &args.layout,
                 &args.time,
                 &args.listing,
                 &args.limits,
@@ -92,8 +94,17 @@ impl<'a> Meaning<'a> {
         }
         let (source, key) = self.place(key, &args.source)?;
         let source = cli::SourceArgs { source: Some(source) };
-        let input =
-            self.input(&source, &args.time, &args.listing, &args.limits, &args.s3, &args.run)?;
+        // Keys and paths have their place with them.
+        let layout = cli::LayoutArgs { delivery_stream: None, ..args.layout.clone() };
+        let input = self.input(
+            &source,
+            &layout,
+            &args.time,
+            &args.listing,
+            &args.limits,
+            &args.s3,
+            &args.run,
+        )?;
         Ok(self.printing(args, CatWhat::Key(key), input, mode))
     }
 
@@ -193,6 +204,7 @@ impl<'a> Meaning<'a> {
                 schema: args.types.schema.clone(),
                 ..self.input(
                     &args.source,
+                    &args.layout,
                     &args.time,
                     &args.listing,
                     &args.limits,
@@ -236,9 +248,11 @@ impl<'a> Meaning<'a> {
         })
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn input(
         &self,
         source: &cli::SourceArgs,
+        layout: &cli::LayoutArgs,
         time: &cli::TimeArgs,
         listing: &cli::ListingArgs,
         limits: &cli::LimitArgs,
@@ -252,8 +266,12 @@ impl<'a> Meaning<'a> {
                 "add --time-field; without one the object's time is taken anyway",
             ));
         }
+        let place = self.raw_objects(source, layout)?;
         Ok(InputConfig {
-            source: self.source(source)?,
+            prefix_tz: Some(layout.prefix_tz.clone())
+                .filter(|_| *self.settings.origin("prefix_tz") != Origin::Default),
+            layout: layout.layout.clone().filter(|_| matches!(place, Source::Place(_))),
+            source: place,
             s3: s3(s3_args),
             look_back: listing.look_back,
             look_ahead: listing.look_ahead,
@@ -267,6 +285,31 @@ impl<'a> Meaning<'a> {
             max_record_bytes: limits.max_record_bytes,
             jobs: run.jobs.unwrap_or(self.around.cpus),
         })
+    }
+
+    /// The source, or the stream that knows it: what was said later in the chain wins.
+    fn raw_objects(
+        &self,
+        source: &cli::SourceArgs,
+        layout: &cli::LayoutArgs,
+    ) -> Result<Source, Error> {
+        let Some(stream) = &layout.delivery_stream else {
+            return self.source(source).map(Source::Place);
+        };
+        let rank = |option| self.settings.origin(option).rank();
+        let others = [("source", source.source.is_some()), ("layout", layout.layout.is_some())];
+        for (option, is_set) in others {
+            if is_set && rank(option) == rank("delivery_stream") {
+                return Err(Error::usage(
+                    format!("--delivery-stream and {} say the same in two ways", flag(option)),
+                    "leave out one of the two",
+                ));
+            }
+        }
+        match source.source.is_some() && rank("source") > rank("delivery_stream") {
+            true => self.source(source).map(Source::Place),
+            false => Ok(Source::DeliveryStream(stream.clone())),
+        }
     }
 
     fn source_text<'t>(&self, args: &'t cli::SourceArgs) -> Result<&'t str, Error> {

@@ -7,6 +7,7 @@ use std::num::NonZeroUsize;
 
 use chrono::TimeDelta;
 
+use crate::layout::{LayoutError, Prefix, ZoneHistory, ZonesError};
 use crate::schema::ColumnType;
 
 /// Why a value was refused, and how to write it.
@@ -183,6 +184,29 @@ impl fmt::Display for PictureSize {
             None => write!(f, "{}", self.width),
         }
     }
+}
+
+/// The prefix of a stream, or `flat`.
+pub fn parse_prefix(text: &str) -> Result<Prefix, ValueError> {
+    text.parse().map_err(|problem: LayoutError| ValueError {
+        message: problem.to_string(),
+        hint: Some(
+            "write the prefix as the stream has it, in single quotes, as \
+             '!{timestamp:yyyy/MM/dd/HH/}'"
+                .to_string(),
+        ),
+    })
+}
+
+/// The zones of prefixes: `Asia/Seoul`, `UTC,2024-03-01=Asia/Seoul`.
+pub fn parse_zones(text: &str) -> Result<ZoneHistory, ValueError> {
+    text.parse().map_err(|problem: ZonesError| {
+        ValueError::new(
+            problem.to_string(),
+            "write a zone, and behind commas each later one with its date: \
+             UTC,2024-03-01=Asia/Seoul",
+        )
+    })
 }
 
 /// Columns of a terminal, from 20 to 500.

@@ -11,6 +11,7 @@ use super::listing::name_and_reason;
 use super::read::{SOURCE_HOUR, SOURCE_NAME};
 use super::survey::Survey;
 use crate::aggregate::{MetricNote, Metrics};
+use crate::layout::Layout;
 use crate::progress::count_text;
 use crate::publish::{
     BytesNote, ColumnNote, ExcludedObjects, FailedObject, ListingNote, MANIFEST_VERSION, Manifest,
@@ -37,8 +38,8 @@ pub(super) fn manifest(
         window: window(spec),
         zone_data: ZONE_DATA_VERSION.to_string(),
         source: source.to_string(),
-        options: options(spec),
-        listing: listing(survey),
+        options: options(spec, &survey.listed.layout),
+        listing: listing(spec, survey),
         objects: objects(survey, gathered),
         bytes: BytesNote {
             stored: stored_bytes(survey, gathered),
@@ -84,6 +85,7 @@ pub(super) fn manifest(
                 .listed
                 .objects
                 .iter()
+                .map(|found| &found.object)
                 .map(|object| (object.key.as_str(), object.bytes, object.etag.as_deref())),
         ),
         ..Manifest::default()
@@ -106,7 +108,7 @@ fn window(spec: &JobSpec) -> WindowNote {
     }
 }
 
-fn options(spec: &JobSpec) -> BTreeMap<String, Value> {
+fn options(spec: &JobSpec, layout: &Layout) -> BTreeMap<String, Value> {
     let seconds = |delta: chrono::TimeDelta| describe_length(delta);
     let exports = [
         ("records", spec.export.records),
@@ -117,6 +119,8 @@ fn options(spec: &JobSpec) -> BTreeMap<String, Value> {
     let pins: BTreeMap<&str, String> =
         spec.pins.iter().map(|(name, pin)| (name.as_str(), pin.to_string())).collect();
     let entries = [
+        ("layout", json!(layout.prefix().to_string())),
+        ("prefix-tz", json!(layout.zones().to_string())),
         ("look-back", json!(seconds(spec.look_back))),
         ("look-ahead", json!(seconds(spec.look_ahead))),
         ("max-late", json!(seconds(spec.max_late))),
@@ -141,7 +145,7 @@ fn options(spec: &JobSpec) -> BTreeMap<String, Value> {
     entries.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
 }
 
-fn listing(survey: &Survey) -> ListingNote {
+fn listing(spec: &JobSpec, survey: &Survey) -> ListingNote {
     let prefixes = survey.listed.prefixes.iter().map(|listed| PrefixNote {
         prefix: listed.prefix.clone(),
         objects: listed.objects,
@@ -149,14 +153,17 @@ fn listing(survey: &Survey) -> ListingNote {
         error: listed.failure.as_ref().map(|failure| failure.reason.clone()),
     });
     ListingNote {
-        first_hour: utc(survey.hours.first.start()),
-        last_hour: utc(survey.hours.last.start()),
+        first_hour: utc(survey.listed.hours.first.start()),
+        last_hour: utc(survey.listed.hours.last.start()),
         prefixes: prefixes.collect(),
+        layout_inferred: survey.inferred,
+        empty_hours: empty_hours(spec, survey).into_iter().map(|hour| utc(hour.start())).collect(),
     }
 }
 
 fn objects(survey: &Survey, gathered: &Gathered) -> ObjectsNote {
     let listed = &survey.listed;
+    let excluded = listed.excluded();
     let unreadable = listed.unreadable.iter().map(|entry| {
         let (key, reason) = name_and_reason(entry);
         FailedObject { key, reason }
@@ -165,7 +172,7 @@ fn objects(survey: &Survey, gathered: &Gathered) -> ObjectsNote {
         .failed
         .iter()
         .map(|(key, failure)| FailedObject { key: key.clone(), reason: failure.reason.clone() });
-    let excluded = listed.excluded.iter().map(|(reason, excluded)| ExcludedObjects {
+    let excluded = excluded.iter().map(|(reason, excluded)| ExcludedObjects {
         reason: reason.to_string(),
         objects: excluded.objects,
         examples: excluded.examples.clone(),
@@ -189,6 +196,7 @@ fn stored_bytes(survey: &Survey, gathered: &Gathered) -> u64 {
         .listed
         .objects
         .iter()
+        .map(|found| &found.object)
         .filter(|object| gathered.failed.is_empty() || !failed(&object.key));
     read.map(|object| object.bytes).sum()
 }
@@ -236,7 +244,7 @@ fn verdict(spec: &JobSpec, survey: &Survey, gathered: &Gathered) -> Verdict {
         1 => reasons.push(format!("1 {one}")),
         n => reasons.push(format!("{} {many}", count_text(n as u64))),
     };
-    count(&mut reasons, prefixes, "hour could not be listed", "hours could not be listed");
+    count(&mut reasons, prefixes, "prefix could not be listed", "prefixes could not be listed");
     count(&mut reasons, failed, "object could not be read", "objects could not be read");
     let places: u64 = gathered.lost.iter().map(|(_, _, lost)| lost.places).sum();
     count(&mut reasons, places as usize, "place is quarantined", "places are quarantined");
@@ -271,9 +279,10 @@ pub(super) fn empty_hours(spec: &JobSpec, survey: &Survey) -> Vec<Hour> {
     let inside = |hour: Hour| {
         hour.start() < spec.window.end_utc && hour.next().start() > spec.window.start_utc
     };
-    let prefixes = survey.listed.prefixes.iter();
-    prefixes
-        .filter(|listed| listed.objects == 0 && listed.failure.is_none() && inside(listed.hour))
-        .map(|listed| listed.hour)
+    survey
+        .listed
+        .hours
+        .iter()
+        .filter(|hour| inside(*hour) && survey.listed.is_empty_at(*hour))
         .collect()
 }

@@ -14,6 +14,7 @@ use super::{JobError, JobSpec, MAX_COLUMNS};
 use crate::aggregate::{AggregateSpec, Partial};
 use crate::engine::{Emitter, Engine, Stopped};
 use crate::json::{Frame, Projection, Tally};
+use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::publish::RecordsFile;
 use crate::schema::{ColumnSpec, Kinds, Path, Schema};
@@ -382,6 +383,7 @@ fn see(schema: &mut Schema, seen: &[(Path, Kinds)]) {
 impl<'a> Run<'a> {
     pub fn new(
         spec: &'a JobSpec,
+        layout: &Arc<Layout>,
         store: &'a Store,
         objects: Vec<ObjectMeta>,
         findings: &'a HashMap<String, Finding>,
@@ -389,7 +391,7 @@ impl<'a> Run<'a> {
     ) -> Self {
         let window = &spec.window;
         Run {
-            read_spec: spec.read_spec(),
+            read_spec: spec.read_spec(layout),
             clock: LocalClock::new(window.tz, window.start_us(), window.end_us()),
             aggregates: spec.aggregate_spec(),
             spec,

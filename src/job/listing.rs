@@ -1,18 +1,21 @@
-//! Hours → the objects to read, what was left out and why, and what could not be listed.
+//! Hours, by the layout → the objects to read, what was left out and why, and what could not be listed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use crate::layout::{self, Exclusion};
+use crate::layout::{self, Exclusion, Grain, Layout, Place, Span, Step};
 use crate::store::{ObjectMeta, Store, StoreError};
-use crate::window::Hour;
+use crate::window::{Hour, HourRange};
 
 /// How many keys are named for each reason why objects are left out.
 const EXAMPLES: usize = 3;
+/// Beyond so many prefixes at first, whole days are listed and not each hour: a request costs as
+/// much as a thousand keys.
+const MOST_HOURLY_PREFIXES: usize = 1_000;
 
-/// One hour's prefix.
+/// A prefix that was listed.
 #[derive(Clone, Debug)]
 pub struct ListedPrefix {
-    pub hour: Hour,
     pub prefix: String,
     pub objects: u64,
     pub bytes: u64,
@@ -40,40 +43,135 @@ pub struct Excluded {
     pub examples: Vec<String>,
 }
 
+/// An object, and when it was begun.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub object: ObjectMeta,
+    pub place: Place,
+}
+
 /// Everything that was listed so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub struct Listed {
-    /// In the order of the hours.
+    pub layout: Arc<Layout>,
+    /// The hours whose objects are among `objects`.
+    pub hours: HourRange,
+    /// Sorted; no key lies below two of them.
     pub prefixes: Vec<ListedPrefix>,
     /// The objects to read, sorted by the bytes of their keys.
-    pub objects: Vec<ObjectMeta>,
+    pub objects: Vec<Found>,
+    /// Objects that were listed along with them, and were begun in other hours.
+    waiting: Vec<Found>,
     pub excluded: BTreeMap<&'static str, Excluded>,
     /// Objects whose name is not one that Firehose gives, by what is wrong with it. They are read.
     pub unparsed: BTreeMap<String, Excluded>,
     /// Entries of a folder that can't be objects. They count as failed.
     pub unreadable: Vec<String>,
     pub requests: u64,
+    grain: Grain,
+    /// The folders that began with a prefix, as they were asked for.
+    folders: HashMap<String, Vec<String>>,
 }
 
 impl Listed {
-    /// Lists these hours and adds what is found.
+    /// Lists these hours.
     ///
     /// # Errors
     /// Only what concerns the whole source; a prefix that fails alone is noted.
-    pub fn add(
+    pub fn of(
+        store: &Store,
+        layout: Arc<Layout>,
+        hours: HourRange,
+        progress: &dyn Fn(usize),
+    ) -> Result<Listed, StoreError> {
+        let mut listed = Listed {
+            layout,
+            hours,
+            prefixes: Vec::new(),
+            objects: Vec::new(),
+            waiting: Vec::new(),
+            excluded: BTreeMap::new(),
+            unparsed: BTreeMap::new(),
+            unreadable: Vec::new(),
+            requests: 0,
+            grain: Grain::Hour,
+            folders: HashMap::new(),
+        };
+        let mut prefixes = listed.prefixes_of(store, &hours)?;
+        if prefixes.len() > MOST_HOURLY_PREFIXES.max(hours.len()) {
+            listed.grain = Grain::Day;
+            prefixes = listed.prefixes_of(store, &hours)?;
+        }
+        listed.list(store, prefixes, progress)?;
+        Ok(listed)
+    }
+
+    /// Lists one more hour, before or behind those that were listed, and adds what is found.
+    ///
+    /// # Errors
+    /// As for [`Listed::of`].
+    pub fn extend(&mut self, store: &Store, back: bool) -> Result<Hour, StoreError> {
+        let hour = if back { self.hours.extend_back() } else { self.hours.extend_ahead() };
+        let prefixes = self.prefixes_of(store, &HourRange { first: hour, last: hour })?;
+        self.list(store, prefixes, &|_| ())?;
+        Ok(hour)
+    }
+
+    /// The prefixes that hold the objects of these hours.
+    fn prefixes_of(&mut self, store: &Store, hours: &HourRange) -> Result<Vec<String>, StoreError> {
+        let spelled = self.layout.spell(hours, self.grain);
+        layout::prefixes_of(spelled, &mut |parent| {
+            if let Some(folders) = self.folders.get(parent) {
+                return Ok(folders.clone());
+            }
+            let folders = self.folders_of(store, parent)?;
+            self.folders.insert(parent.to_string(), folders.clone());
+            Ok(folders)
+        })
+    }
+
+    /// The folders that begin with `parent`. Where they can't be listed, that is noted.
+    fn folders_of(&mut self, store: &Store, parent: &str) -> Result<Vec<String>, StoreError> {
+        self.requests += 1;
+        match store.folders(parent) {
+            Ok(folders) => Ok(folders),
+            Err(error) if error.concerns_whole_source() => Err(error),
+            Err(error) => {
+                let failure = Some(Failure::from(&error));
+                let prefix = parent.to_string();
+                self.prefixes.push(ListedPrefix { prefix, objects: 0, bytes: 0, failure });
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Lists those prefixes that were not listed yet.
+    fn list(
         &mut self,
         store: &Store,
-        hours: &[Hour],
+        mut prefixes: Vec<String>,
         progress: &dyn Fn(usize),
     ) -> Result<(), StoreError> {
-        let prefixes: Vec<String> = hours.iter().map(|&hour| layout::prefix_of(hour)).collect();
+        let is_listed = |prefix: &String, known: &ListedPrefix| match known.failure {
+            None => prefix.starts_with(&known.prefix),
+            Some(_) => *prefix == known.prefix,
+        };
+        prefixes.retain(|prefix| !self.prefixes.iter().any(|known| is_listed(prefix, known)));
         let listings = store.list(&prefixes, progress);
-        for ((&hour, prefix), listing) in hours.iter().zip(prefixes).zip(listings) {
-            let mut listed = ListedPrefix { hour, prefix, objects: 0, bytes: 0, failure: None };
+        for (prefix, listing) in prefixes.into_iter().zip(listings) {
+            let mut listed = ListedPrefix { prefix, objects: 0, bytes: 0, failure: None };
             match listing {
                 Err(error) if error.concerns_whole_source() => return Err(error),
                 Err(error) => listed.failure = Some(Failure::from(&error)),
-                Ok(listing) => {
+                Ok(mut listing) => {
+                    // `4/1` holds what was listed below `4/15`.
+                    let known = self.prefixes.iter().filter(|known| {
+                        known.failure.is_none() && known.prefix.starts_with(&listed.prefix)
+                    });
+                    for known in known {
+                        listing.objects.retain(|object| !object.key.starts_with(&known.prefix));
+                        listing.unreadable.retain(|entry| !entry.starts_with(&known.prefix));
+                    }
                     self.requests += listing.requests;
                     self.unreadable.extend(listing.unreadable);
                     for object in listing.objects {
@@ -85,47 +183,87 @@ impl Listed {
             }
             self.prefixes.push(listed);
         }
-        self.prefixes.sort_by_key(|listed| listed.hour);
-        self.objects.sort_by(|a, b| a.key.as_bytes().cmp(b.key.as_bytes()));
+        self.prefixes.sort_by(|a, b| a.prefix.cmp(&b.prefix));
+        self.take_those_of_the_hours();
         Ok(())
     }
 
     fn sort_in(&mut self, object: ObjectMeta) {
-        if let Some(exclusion) = layout::exclusion(&object.key, object.bytes) {
+        if let Some(exclusion) = self.layout.exclusion(&object.key, object.bytes) {
             note(self.excluded.entry(Exclusion::reason(exclusion)).or_default(), &object.key);
             return;
         }
-        if let Err(problem) = layout::parse_key(&object.key).name {
-            note(self.unparsed.entry(problem.to_string()).or_default(), &object.key);
-        }
-        self.objects.push(object);
+        let place = self.layout.read(&object.key).place;
+        self.waiting.push(Found { object, place });
     }
 
-    /// Objects of this hour, as a range of `objects`.
-    pub fn objects_of(&self, hour: Hour) -> std::ops::Range<usize> {
-        let prefix = layout::prefix_of(hour);
-        let begin = self.objects.partition_point(|o| o.key.as_bytes() < prefix.as_bytes());
-        let len = self.objects[begin..].iter().take_while(|o| o.key.starts_with(&prefix)).count();
-        begin..begin + len
+    /// Of the objects that wait, takes those that may have been begun in the hours listed by now.
+    fn take_those_of_the_hours(&mut self) {
+        let hours = Span::of_hours(&self.hours);
+        let (taken, waiting): (Vec<Found>, Vec<Found>) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|one| one.place.may_be_in(hours));
+        self.waiting = waiting;
+        for Found { object, .. } in &taken {
+            if let Err(problem) = self.layout.read(&object.key).name {
+                note(self.unparsed.entry(problem.to_string()).or_default(), &object.key);
+            }
+        }
+        self.objects.extend(taken);
+        self.objects.sort_by(|a, b| a.object.key.as_bytes().cmp(b.object.key.as_bytes()));
+    }
+
+    /// What is never read, by reason; those of other hours are among them.
+    pub fn excluded(&self) -> BTreeMap<&'static str, Excluded> {
+        let mut excluded = self.excluded.clone();
+        if !self.waiting.is_empty() {
+            let others = excluded.entry(Exclusion::OtherHours.reason()).or_default();
+            self.waiting.iter().for_each(|found| note(others, &found.object.key));
+        }
+        excluded
+    }
+
+    /// Objects that were begun in this hour or close by.
+    pub fn objects_of(&self, hour: Hour) -> Vec<ObjectMeta> {
+        let hour = Span::of_hours(&HourRange { first: hour, last: hour });
+        let near = self.objects.iter().filter(|found| found.place.tells_of(hour));
+        near.map(|found| found.object.clone()).collect()
+    }
+
+    /// True where no object of this hour was found, although it was listed.
+    pub fn is_empty_at(&self, hour: Hour) -> bool {
+        let only = HourRange { first: hour, last: hour };
+        let span = Span::of_hours(&only);
+        if self.objects.iter().any(|found| found.place.may_be_in(span)) {
+            return false;
+        }
+        let spelled = self.layout.spell(&only, self.grain);
+        !self.failed_prefixes().any(|(failed, _)| {
+            spelled.iter().any(|spelled| {
+                let (Step::List(prefix) | Step::Folders { parent: prefix }) = spelled.step();
+                prefix.starts_with(&failed.prefix) || failed.prefix.starts_with(&prefix)
+            })
+        })
     }
 
     /// Notes objects as they were read, where that is not as they were listed.
     pub fn replace(&mut self, read: &[ObjectMeta]) {
         for now in read {
-            let place = self.objects.binary_search_by(|o| o.key.as_bytes().cmp(now.key.as_bytes()));
-            if let Ok(at) = place {
-                self.objects[at] = now.clone();
+            let same = |found: &Found| found.object.key.as_bytes().cmp(now.key.as_bytes());
+            if let Ok(at) = self.objects.binary_search_by(same) {
+                self.objects[at].object = now.clone();
             }
         }
     }
 
     pub fn objects_listed(&self) -> u64 {
         let excluded: u64 = self.excluded.values().map(|excluded| excluded.objects).sum();
-        self.objects.len() as u64 + excluded + self.unreadable.len() as u64
+        let found = self.objects.len() + self.waiting.len() + self.unreadable.len();
+        found as u64 + excluded
     }
 
     pub fn bytes(&self) -> u64 {
-        self.objects.iter().map(|object| object.bytes).sum()
+        self.objects.iter().map(|found| found.object.bytes).sum()
     }
 
     pub fn failed_prefixes(&self) -> impl Iterator<Item = (&ListedPrefix, &Failure)> {

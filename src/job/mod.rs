@@ -16,11 +16,13 @@ mod listing;
 mod print;
 mod read;
 mod rows;
+mod sample;
 mod schema;
 mod spec;
 mod survey;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -29,7 +31,7 @@ use chrono::SecondsFormat;
 use crate::aggregate::{AggregateError, Tables};
 use crate::chart::{self, ChartError, ChartSpec};
 use crate::json::Reason;
-use crate::layout;
+use crate::layout::{self, Layout};
 use crate::progress::{Phase, Progress};
 use crate::publish::{
     Item, Manifest, Out, PublishError, QuarantineRow, RunNote, Stage, State, Step, Target,
@@ -45,7 +47,7 @@ pub use schema::{DayColumn, DaySchema, schema_of};
 pub use spec::{Export, JobSpec};
 
 use gather::{Gathered, Piece, Run, ended_by, gather};
-use listing::{Listed, nearest_hours};
+use sample::{FirstListing, check_layout, first_listing, nearest};
 use survey::{Survey, survey};
 
 /// Why a job did not end with a published day.
@@ -63,16 +65,25 @@ pub enum JobError {
     NotTheSame { key: String },
     #[error(
         "{source_name} holds no folders of years (2022/…): give the place that holds them, as \
-         s3://bucket/rawdata/"
+         s3://bucket/rawdata/{}", like(.keys)
     )]
-    NoYears { source_name: String },
+    NoYears { source_name: String, keys: Vec<String> },
+    #[error(
+        "no key of {source_name} is made by --layout '{layout}', which begins behind --source{}",
+        like(.keys)
+    )]
+    NothingFits { source_name: String, layout: String, keys: Vec<String> },
+    #[error(
+        "it is not clear how the keys are made; give one of\n  {}{}", .layouts.join("\n  "), like(.keys)
+    )]
+    LayoutUnclear { layouts: Vec<String>, keys: Vec<String> },
     #[error(
         "no record has the time field {field:?}: nothing is published; check --time-field against \
          a record, as `rawcat cat` prints it"
     )]
     NoTimeField { field: String },
-    #[error("none of the {hours} hours could be listed; {prefix}: {reason}")]
-    NothingListed { hours: usize, prefix: String, reason: String },
+    #[error("none of the {prefixes} prefixes could be listed; {prefix}: {reason}")]
+    NothingListed { prefixes: usize, prefix: String, reason: String },
     #[error(
         "more than {MAX_COLUMNS} columns, in {key} at the latest: keys that are data, such as ids, \
          belong into one JSON column; give --type '{parent}=json'"
@@ -90,6 +101,14 @@ pub enum JobError {
     StartOver { key: String, finding: Finding },
 }
 
+/// The end of a message: keys as examples.
+fn like(keys: &[String]) -> String {
+    match keys {
+        [] => String::new(),
+        keys => format!("\n  keys of it: {}", keys.join("\n              ")),
+    }
+}
+
 /// A job that came to its end.
 #[derive(Debug)]
 pub struct Outcome {
@@ -98,6 +117,8 @@ pub struct Outcome {
     pub details: Details,
     /// Why nothing was published, where nothing was.
     pub withheld: Option<String>,
+    /// The layout, where it was not given and keys of the source told it.
+    pub inferred: Option<Arc<Layout>>,
 }
 
 /// What a person wants to know beside the manifest.
@@ -112,7 +133,10 @@ pub struct Details {
     pub sparse: bool,
     /// Why the day can still change although nothing was skipped.
     pub still_open: Option<String>,
-    /// Hours before and behind the window that hold objects, where the window has none.
+    /// No object was found.
+    pub nothing: bool,
+    /// Hours before and behind the window that hold objects, where the window has none and keys
+    /// are made by the default layout.
     pub nearest: Option<(Option<Hour>, Option<Hour>)>,
 }
 
@@ -153,7 +177,14 @@ fn publish_window(
     let bytes = survey.objects.iter().map(|object| object.bytes).sum();
     let mut made = learning(&mut findings, |findings| {
         progress.phase(Phase::Reading, survey.objects.len() as u64, bytes);
-        let run = Run::new(spec, store, survey.objects.clone(), findings, progress);
+        let run = Run::new(
+            spec,
+            &survey.listed.layout,
+            store,
+            survey.objects.clone(),
+            findings,
+            progress,
+        );
         read_window(spec, run, &stage, interrupted)
     })?;
     made.gathered.join_rowless(std::mem::take(&mut survey.rowless));
@@ -177,16 +208,17 @@ fn publish_window(
     {
         let (prefix, reason) = (prefix.prefix.clone(), failure.reason.clone());
         return Err(JobError::NothingListed {
-            hours: survey.listed.prefixes.len(),
+            prefixes: survey.listed.prefixes.len(),
             prefix,
             reason,
         });
     }
-    if let Some((None, None)) = details.nearest {
-        return Err(JobError::NoYears { source_name: source.to_string() });
+    if details.nothing {
+        check_layout(source, store, &survey.listed.layout, details.nearest)?;
     }
+    let inferred = survey.inferred.then(|| Arc::clone(&survey.listed.layout));
     if let Some(why) = withheld(spec, out, &target, &manifest)? {
-        return Ok(Outcome { manifest, details, withheld: Some(why) });
+        return Ok(Outcome { manifest, details, withheld: Some(why), inferred });
     }
     stop_if(interrupted)?;
     write_outputs(spec, &mut stage, &made, &manifest, &details, interrupted)?;
@@ -198,7 +230,7 @@ fn publish_window(
     };
     stop_if(interrupted)?;
     stage.publish(&mut manifest)?;
-    Ok(Outcome { manifest, details, withheld: None })
+    Ok(Outcome { manifest, details, withheld: None, inferred })
 }
 
 /// A day with more columns is refused: no reader of tables wants them, and each costs memory in
@@ -382,12 +414,13 @@ fn details(
     let nothing =
         survey.listed.objects.is_empty() && survey.listed.failed_prefixes().next().is_none();
     // Advice only: a source that lets its folders be listed in part is no failure.
-    let nearest = nothing.then(|| nearest_hours(store, survey.hours.first).ok()).flatten();
+    let nearest = nothing.then(|| nearest(store, &survey.listed)).flatten();
     Ok(Details {
         places,
         empty_hours: account::empty_hours(spec, survey),
         still_open: account::still_open(spec),
         sparse: false,
+        nothing,
         listing_cut: survey.cut.then_some(account::LISTING_CUT),
         nearest,
     })
@@ -399,6 +432,9 @@ pub struct Plan {
     /// The hours that `--max-late` allows at most.
     pub hours_at_most: crate::window::HourRange,
     pub hours: crate::window::HourRange,
+    pub layout: Arc<Layout>,
+    /// The layout was not given: keys of the source told it.
+    pub inferred: bool,
     pub prefixes: Vec<ListedPrefix>,
     pub objects: Vec<crate::store::ObjectMeta>,
     pub excluded: Vec<(String, Excluded)>,
@@ -409,22 +445,33 @@ pub struct Plan {
 }
 
 /// Lists a window's hours as `fetch` does at first.
-pub fn plan(spec: &JobSpec, store: &Store, progress: &Progress) -> Result<Plan, JobError> {
-    let hours = spec.window.hours(spec.look_back, spec.look_ahead);
-    let mut listed = Listed::default();
+pub fn plan(
+    spec: &JobSpec,
+    source: &str,
+    store: &Store,
+    progress: &Progress,
+) -> Result<Plan, JobError> {
     progress.phase(Phase::Listing, 0, 0);
-    let all: Vec<Hour> = hours.iter().collect();
-    listed.add(store, &all, &|found| progress.found(found as u64))?;
+    let FirstListing { listed, inferred } = first_listing(spec, store, progress)?;
     let nothing = listed.objects.is_empty();
-    let nearest = nothing.then(|| nearest_hours(store, hours.first).ok()).flatten();
+    if nothing && !listed.layout.is_hourly_utc() && listed.failed_prefixes().next().is_none() {
+        check_layout(source, store, &listed.layout, None)?;
+    }
+    let nearest = nothing.then(|| nearest(store, &listed)).flatten();
     Ok(Plan {
         hours_at_most: spec.hours_at_most(),
-        hours,
+        hours: listed.hours,
+        inferred,
         bytes: listed.bytes(),
         requests: listed.requests + listed.objects.len() as u64,
-        excluded: listed.excluded.into_iter().map(|(why, what)| (why.to_string(), what)).collect(),
+        excluded: listed
+            .excluded()
+            .into_iter()
+            .map(|(why, what)| (why.to_string(), what))
+            .collect(),
+        layout: listed.layout,
         prefixes: listed.prefixes,
-        objects: listed.objects,
+        objects: listed.objects.into_iter().map(|found| found.object).collect(),
         nearest,
     })
 }

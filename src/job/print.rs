@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::gather::Gathered;
 use super::listing::{Failure, name_and_reason};
@@ -11,6 +11,7 @@ use super::read::{ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
 use super::{JobError, JobSpec, survey};
 use crate::engine::{Emitter, Engine, Stopped};
 use crate::json::{Column, Frame, Projection, Values};
+use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::schema::{ColumnSpec, Schema};
 use crate::store::{Fetch, ObjectMeta, Store};
@@ -36,6 +37,8 @@ pub struct Printed {
     pub lost: Vec<(String, String)>,
     /// (key, reason) of objects and prefixes that could not be read.
     pub failed: Vec<(String, String)>,
+    /// The layout, where it was not given and keys of the source told it.
+    pub inferred: Option<Arc<Layout>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -64,13 +67,20 @@ pub fn print_days(
 ) -> Result<Printed, PrintError> {
     let mut findings = HashMap::new();
     let survey = survey(spec, store, &mut findings, progress, interrupted)?;
-    let mut printed = Printed::default();
+    let inferred = survey.inferred.then(|| Arc::clone(&survey.listed.layout));
+    let mut printed = Printed { inferred, ..Printed::default() };
     for (prefix, failure) in survey.listed.failed_prefixes() {
         printed.failed.push((prefix.prefix.clone(), failure.reason.clone()));
     }
     printed.note_unreadable(&survey.listed.unreadable);
     printed.note(&survey.rowless);
-    let printer = Printer { read_spec: spec.read_spec(), store, spec, printing, interrupted };
+    let printer = Printer {
+        read_spec: spec.read_spec(&survey.listed.layout),
+        store,
+        spec,
+        printing,
+        interrupted,
+    };
     printer.print(survey.objects, out, &mut printed)?;
     Ok(printed)
 }
@@ -99,7 +109,7 @@ pub fn print_key(
     if objects.is_empty() && printed.failed.is_empty() {
         return Err(PrintError::NoObject { place: key.to_string() });
     }
-    let read_spec = ReadSpec { window: None, ..spec.read_spec() };
+    let read_spec = ReadSpec { window: None, ..spec.read_spec(&spec.layout) };
     let printer = Printer { read_spec, store, spec, printing, interrupted };
     printer.print(objects, out, &mut printed)?;
     Ok(printed)

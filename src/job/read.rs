@@ -1,12 +1,13 @@
 //! One object's bytes → frames, tallies and quarantine: `codec`, `json` and `time` in a row.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::codec::{DecodeError, DecodeLimits, Decoder, Input, Step, unread_format};
 use crate::json::{
     Fate, Frame, MorePlaces, Options, Quarantined, Reader, Reason, Record, SOURCES, Tally, TimeText,
 };
-use crate::layout::parse_key;
+use crate::layout::Layout;
 use crate::schema::{ColumnSpec, Path};
 use crate::store::{Content, ObjectMeta, StoreError};
 use crate::time::{Event, ObjectTime, TimeProblem, TimeRule, TimeSource, TimeValue, read_time};
@@ -21,6 +22,7 @@ pub const SOURCE_HOUR: usize = SOURCES - 1;
 /// What to read of each object, and which records belong to the day.
 #[derive(Clone, Debug)]
 pub struct ReadSpec {
+    pub layout: Arc<Layout>,
     /// The half-open window, µs UTC; `None` takes every record and asks for no time.
     pub window: Option<(i64, i64)>,
     pub rule: TimeRule,
@@ -184,7 +186,8 @@ impl ObjectReader {
             limits.stop_after = Some(*good_bytes);
         }
         let mut decoder = Decoder::new(input(content), limits);
-        let object_time = ObjectTime::of_key(&parse_key(&object.key));
+        let key = self.spec.layout.read(&object.key);
+        let object_time = ObjectTime::of_key(&key);
         let window = self.spec.window;
         let rule = self.spec.rule.clone();
         let mut fate = |record: &mut Record<'_>| {
@@ -200,7 +203,9 @@ impl ObjectReader {
         let mut given = false;
         let mut loss = None;
         let mut unread = None;
+        let constants = self.spec.layout.partition_keys().iter().zip(&key.partition);
         self.reader.begin_object();
+        self.reader.add_to_records(constants.map(|(name, value)| (name.as_str(), value.as_str())));
         self.buffer.clear();
         let mut wanted = 0;
         loop {

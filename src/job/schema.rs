@@ -1,11 +1,13 @@
 //! The columns of a window: their types, how full they are, and which hold numbers as text.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::gather::{Run, gather};
 use super::{JobError, JobSpec, learning, survey};
 use crate::json::{Column, Frame, Literal, Values, read_number_text};
+use crate::layout::Layout;
 use crate::progress::{Phase, Progress};
 use crate::publish::Manifest;
 use crate::schema::{ColumnSpec, ColumnType, Path};
@@ -74,6 +76,8 @@ pub struct DaySchema {
     pub columns: Vec<DayColumn>,
     /// The books of the reading: what was skipped stands there.
     pub manifest: Manifest,
+    /// The layout, where it was not given and keys of the source told it.
+    pub inferred: Option<Arc<Layout>>,
 }
 
 #[derive(Debug)]
@@ -99,7 +103,8 @@ pub fn schema_of(
     let mut gathered = learning(&mut findings, |findings| {
         progress.phase(Phase::Reading, survey.objects.len() as u64, bytes);
         let objects = survey.objects.clone();
-        let run = Run::new(spec, store, objects, findings, progress).count_fills();
+        let run = Run::new(spec, &survey.listed.layout, store, objects, findings, progress);
+        let run = run.count_fills();
         gather(&run, interrupted)
     })?;
     gathered.join_rowless(std::mem::take(&mut survey.rowless));
@@ -111,5 +116,7 @@ pub fn schema_of(
         let numeric_text = fill.numeric_text().filter(|_| is_text);
         DayColumn { spec, values: fill.values, numeric_text }
     });
-    Ok(DaySchema { rows: gathered.rows_of_the_day(), columns: columns.collect(), manifest })
+    let inferred = survey.inferred.then(|| Arc::clone(&survey.listed.layout));
+    let rows = gathered.rows_of_the_day();
+    Ok(DaySchema { rows, columns: columns.collect(), manifest, inferred })
 }

@@ -1,11 +1,14 @@
 //! What one window's job is: everything that decides its result, with real types.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::read::ReadSpec;
 use crate::aggregate::{AggregateSpec, Metrics};
 use crate::codec::DecodeLimits;
 use crate::json::{Options, Projection};
+use crate::layout::Layout;
 use crate::publish::Target;
 use crate::schema::Pins;
 use crate::store::FetchLimits;
@@ -26,6 +29,9 @@ pub struct JobSpec {
     pub window: Window,
     pub look_back: TimeDelta,
     pub look_ahead: TimeDelta,
+    /// How keys are made, and whether the user said so.
+    pub layout: Arc<Layout>,
+    pub layout_is_given: bool,
     /// How far the listing may be extended beyond the window.
     pub max_late: TimeDelta,
     pub rule: TimeRule,
@@ -65,8 +71,9 @@ impl JobSpec {
         Target::of(&self.window)
     }
 
-    pub(super) fn read_spec(&self) -> ReadSpec {
+    pub(super) fn read_spec(&self, layout: &Arc<Layout>) -> ReadSpec {
         ReadSpec {
+            layout: Arc::clone(layout),
             window: Some((self.window.start_us(), self.window.end_us())),
             rule: self.rule.clone(),
             json: Options {

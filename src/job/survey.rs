@@ -6,21 +6,23 @@
 //! where they had no rows (the usual case), so that nothing is read twice but objects that
 //! straddle midnight.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 
 use super::gather::{Gathered, Run, gather};
 use super::listing::Listed;
 use super::read::Finding;
+use super::sample::{FirstListing, first_listing};
 use super::{JobError, JobSpec, learning};
 use crate::progress::{Phase, Progress};
 use crate::store::{ObjectMeta, Store};
-use crate::window::{Hour, HourRange};
+use crate::window::Hour;
 
 /// What there is to read.
 pub(super) struct Survey {
     pub listed: Listed,
-    pub hours: HourRange,
+    /// The layout was not given, and keys of the source say that it is this one.
+    pub inferred: bool,
     /// The last hour that `--max-late` allows still held records of the day: there may be more.
     pub cut: bool,
     /// What objects without rows of the day gave; they are not among `objects`.
@@ -37,18 +39,15 @@ pub(super) fn survey(
     progress: &Progress,
     interrupted: &AtomicBool,
 ) -> Result<Survey, JobError> {
-    let mut hours = spec.window.hours(spec.look_back, spec.look_ahead);
     let limit = spec.hours_at_most();
-    let mut listed = Listed::default();
     progress.phase(Phase::Listing, 0, 0);
-    let all: Vec<Hour> = hours.iter().collect();
-    listed.add(store, &all, &|found| progress.found(found as u64))?;
-    let mut edges = Edges { rowless: Gathered::default(), settled: HashSet::new() };
+    let FirstListing { mut listed, inferred } = first_listing(spec, store, progress)?;
+    let mut edges = Edges::default();
     let mut look = |hour: Hour, listed: &Listed| {
         edges.hold_rows(spec, store, listed, hour, findings, progress, interrupted)
     };
     let mut looked: HashMap<Hour, bool> = HashMap::new();
-    let ends = [(hours.first, true), (hours.last, false)];
+    let ends = [(listed.hours.first, true), (listed.hours.last, false)];
     let mut cut = false;
     for (mut hour, back) in ends {
         // Of a listing of one hour, both ends are the same.
@@ -63,20 +62,22 @@ pub(super) fn survey(
                 cut |= beyond_day;
                 break;
             }
-            hour = if back { hours.extend_back() } else { hours.extend_ahead() };
-            listed.add(store, &[hour], &|_| ())?;
+            hour = listed.extend(store, back)?;
         }
     }
-    let Edges { rowless, settled } = edges;
-    let objects =
-        listed.objects.iter().filter(|object| !settled.contains(&object.key)).cloned().collect();
-    Ok(Survey { listed, hours, cut, rowless, objects })
+    let Edges { rowless, rows } = edges;
+    let settled = |key: &str| rows.get(key) == Some(&Some(0));
+    let found = listed.objects.iter().map(|found| &found.object);
+    let objects = found.filter(|object| !settled(&object.key)).cloned().collect();
+    Ok(Survey { listed, inferred, cut, rowless, objects })
 }
 
 /// The outermost hours as they were read.
+#[derive(Default)]
 struct Edges {
     rowless: Gathered,
-    settled: HashSet<String>,
+    /// Rows of the day in each object that was read; `None` where it failed.
+    rows: HashMap<String, Option<u64>>,
 }
 
 impl Edges {
@@ -92,22 +93,20 @@ impl Edges {
         progress: &Progress,
         interrupted: &AtomicBool,
     ) -> Result<bool, JobError> {
-        let objects = listed.objects[listed.objects_of(hour)].to_vec();
-        if objects.is_empty() {
-            return Ok(false);
+        let of_hour = listed.objects_of(hour);
+        // Where a clock went back, an object can belong to more than one hour.
+        let new = of_hour.iter().filter(|object| !self.rows.contains_key(&object.key));
+        let new: Vec<ObjectMeta> = new.cloned().collect();
+        if !new.is_empty() {
+            let gathered = learning(findings, |findings| {
+                let run = Run::new(spec, &listed.layout, store, new.clone(), findings, progress);
+                gather(&run.survey(), interrupted)
+            })?;
+            let keys = new.iter().map(|object| object.key.clone());
+            self.rows.extend(keys.zip(gathered.rows.iter().copied()));
+            self.rowless.join_rowless(gathered);
         }
-        let gathered = learning(findings, |findings| {
-            let run = Run::new(spec, store, objects.clone(), findings, progress).survey();
-            gather(&run, interrupted)
-        })?;
-        let mut any = false;
-        for (object, rows) in objects.iter().zip(&gathered.rows) {
-            any |= rows.is_some_and(|rows| rows > 0);
-            if *rows == Some(0) {
-                self.settled.insert(object.key.clone());
-            }
-        }
-        self.rowless.join_rowless(gathered);
-        Ok(any)
+        let mut rows = of_hour.iter().map(|object| self.rows.get(&object.key).copied().flatten());
+        Ok(rows.any(|rows| rows.is_some_and(|rows| rows > 0)))
     }
 }

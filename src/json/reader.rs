@@ -1,12 +1,11 @@
 //! Blocks of bytes → frames, tallies and quarantine: the loop over records.
 
 use super::Reason;
-use super::build::SlotKind;
-use super::build::{Builder, Written, push_group, reads_as};
+use super::build::{Builder, Slot, SlotKind, Written, push_group, reads_as};
 use super::chunk::{Block, Chunk, Fate};
 use super::frame::GroupKeys;
 use super::pass::{Pass, Record};
-use super::plan::{Plan, Projection};
+use super::plan::{Node, Plan, Projection, ROOT};
 use super::resync::{self, Resync};
 use super::scan::{self, Fault};
 use crate::schema::{ColumnSpec, Kinds, Pins};
@@ -48,8 +47,16 @@ pub struct Reader {
     max_record_bytes: usize,
     position: Position,
     builders: Vec<Builder>,
+    /// Members that every record of the object has, unless it has them itself.
+    constants: Vec<Constant>,
     /// The frame's serial number, so that nodes need no clearing between frames.
     frame: u64,
+}
+
+/// A member that is not in the records: its node, and its value as the slot of a JSON string.
+struct Constant {
+    slot: Slot,
+    source: Vec<u8>,
 }
 
 /// How the attempt at one top-level item ended.
@@ -59,6 +66,24 @@ enum Item {
     /// The item may go on behind the block.
     More,
     Bad(Reason),
+}
+
+/// The column of a node in the frame of this number; `begin` is told where it begins here.
+#[inline(always)]
+fn begun<'b>(
+    builders: &'b mut Vec<Builder>,
+    node: &mut Node,
+    id: u32,
+    frame: u64,
+    begin: impl FnOnce(),
+) -> &'b mut Builder {
+    if node.frame != frame {
+        node.frame = frame;
+        node.builder = builders.len() as u32;
+        builders.push(Builder::new(id));
+        begin();
+    }
+    &mut builders[node.builder as usize]
 }
 
 /// How many bytes from the front are UTF-8.
@@ -78,6 +103,7 @@ impl Reader {
             max_record_bytes,
             position: Position::default(),
             builders: Vec::new(),
+            constants: Vec::new(),
             frame: 0,
         }
     }
@@ -90,6 +116,29 @@ impl Reader {
     /// Begins a new object.
     pub fn begin_object(&mut self) {
         self.position = Position::default();
+        self.constants.clear();
+    }
+
+    /// Adds members with text values to every record of the object that was begun. A record that
+    /// has such a member itself, and not null, keeps its own.
+    pub fn add_to_records<'v>(&mut self, members: impl Iterator<Item = (&'v str, &'v str)>) {
+        for (name, value) in members {
+            let node = self.pass.plan.child(ROOT, name.as_bytes());
+            let source = serde_json::to_vec(value).expect("a text becomes JSON");
+            let kind = match source.contains(&b'\\') {
+                true => SlotKind::EscapedText,
+                false => SlotKind::Text,
+            };
+            let slot = Slot {
+                node,
+                start: 1,
+                end: u32::try_from(source.len()).expect("a key is short") - 1,
+                kind,
+                noted: self.pass.plan.tracks[node as usize].noted,
+                kinds: Kinds::NONE,
+            };
+            self.constants.push(Constant { slot, source });
+        }
     }
 
     /// Reads a block: the bytes that the last call did not consume, and more. `last` says that
@@ -375,6 +424,12 @@ impl Reader {
                 _ => false,
             }
         });
+        let unreadable = unreadable
+            || self.constants.iter().any(|Constant { slot, source }| {
+                let pin = self.pass.plan.nodes[slot.node as usize].pin;
+                self.pass.live_slot(&[slot.node]).is_none()
+                    && pin.is_some_and(|pin| !reads_as(slot, source, pin))
+            });
         unreadable.then_some(Reason::NotOfDeclaredType)
     }
 
@@ -389,7 +444,12 @@ impl Reader {
         frame.lens.push((end - start) as u32);
         for (keys, nodes) in frame.groups.iter_mut().zip(&self.pass.plan.group_nodes) {
             let slot = self.pass.live_slot(nodes);
-            push_group(keys, slot, block.bytes);
+            match self.constants.iter().find(|one| nodes.contains(&one.slot.node)) {
+                Some(Constant { slot, source }) if self.pass.live_slot(nodes).is_none() => {
+                    push_group(keys, Some(slot), source);
+                }
+                _ => push_group(keys, slot, block.bytes),
+            }
         }
         for id in self.pass.overruled.drain(..) {
             let path = &self.pass.plan.nodes[id as usize].path;
@@ -405,14 +465,22 @@ impl Reader {
                 continue;
             }
             let node = &mut self.pass.plan.nodes[slot.node as usize];
-            if node.frame != self.frame {
-                node.frame = self.frame;
-                node.builder = self.builders.len() as u32;
-                self.builders.push(Builder::new(slot.node));
+            let builder = begun(&mut self.builders, node, slot.node, self.frame, || {
                 frame.first_rows.push(row as u32);
-            }
-            let builder = &mut self.builders[node.builder as usize];
+            });
             if builder.write(row, slot, block.bytes, node) == Written::Widened {
+                widened = Written::Widened;
+            }
+        }
+        for Constant { slot, source } in &self.constants {
+            if !slot.noted || self.pass.live_slot(&[slot.node]).is_some() {
+                continue;
+            }
+            let node = &mut self.pass.plan.nodes[slot.node as usize];
+            let builder = begun(&mut self.builders, node, slot.node, self.frame, || {
+                frame.first_rows.push(row as u32);
+            });
+            if builder.write(row, slot, source, node) == Written::Widened {
                 widened = Written::Widened;
             }
         }

@@ -1,82 +1,133 @@
 //! The one place that spells and parses keys and prefixes of objects.
 //!
-//! Hours go in and prefixes come out; keys go in and what they say about their object comes out.
+//! A layout is how a bucket's keys are made: a prefix expression and the zone of its times. Hours go
+//! in and the prefixes to list come out; keys go in and what they say about their object comes out.
 //! A key is hostile text: nothing here panics on one, and no name on disk is ever made from one.
-//! All keys and prefixes are relative to the root of the source, with no slash in front.
+//! All keys and prefixes are relative to the root of the source.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
 
-use crate::window::{Hour, HourRange};
+use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::window::HourRange;
+
+mod exclusion;
+mod expression;
+mod hours;
+mod infer;
 mod name;
+mod pattern;
+mod reading;
+mod spelling;
 mod text;
+mod zones;
 
+pub use exclusion::Exclusion;
+pub use expression::{Expression, KeyBy, LayoutError, Part};
+pub use hours::{hour_of_prefix, hours_of_folder, parents_of, prefix_of};
+pub use infer::{Inferred, infer};
 pub use name::{NameProblem, ObjectName};
+pub use pattern::{Field, Item, Unit};
+pub use spelling::{Grain, Spelled, Step, prefixes_of};
 pub use text::escape_control;
+pub use zones::{CHANGE_MARGIN_S, Span, ZoneHistory, ZonesError};
 
-/// The bytes of `2022/04/17/15/`.
-const HOUR_PREFIX_BYTES: usize = 14;
+use exclusion::is_hidden;
+use reading::{Cell, Reading, Token, tokens};
 
-/// The prefix that Firehose files an hour under: `2022/04/17/15/`.
-pub fn prefix_of(hour: Hour) -> String {
-    hour.start().format("%Y/%m/%d/%H/").to_string()
+/// What stands in front of the names of objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prefix {
+    /// Nothing: an object's time stands in its name alone.
+    Flat,
+    /// A Firehose stream's prefix, as it is configured.
+    Of(Expression),
 }
 
-/// The prefixes to list for the hours, one for each in their order: where one fails to list, one
-/// hour is lost and no more.
-pub fn prefixes_of(hours: &HourRange) -> Vec<String> {
-    hours.iter().map(prefix_of).collect()
-}
+impl Prefix {
+    const FLAT: &str = "flat";
 
-/// The folders above the prefix of an hour, the nearest first: `2022/04/17/`, `2022/04/`, `2022/`
-/// and the root, which is empty. Their folders tell where the nearest objects are.
-pub fn parents_of(hour: Hour) -> [String; 4] {
-    let start = hour.start();
-    ["%Y/%m/%d/", "%Y/%m/", "%Y/", ""].map(|pattern| start.format(pattern).to_string())
-}
-
-/// The hour of a prefix that is exactly `yyyy/MM/dd/HH/`.
-pub fn hour_of_prefix(prefix: &str) -> Option<Hour> {
-    let bytes: &[u8; HOUR_PREFIX_BYTES] = prefix.as_bytes().try_into().ok()?;
-    hour_of(bytes)
-}
-
-/// The hours that a folder holds: one for `2022/04/17/15/`, and those of a whole day, month or year
-/// for `2022/04/17/`, `2022/04/` or `2022/`. `None` for a folder of any other form.
-pub fn hours_of_folder(folder: &str) -> Option<HourRange> {
-    if let Some(hour) = hour_of_prefix(folder) {
-        return Some(HourRange { first: hour, last: hour });
+    /// The expressions that keys are made of, the likeliest first.
+    ///
+    /// Firehose appends hours to a prefix without expressions. Whether it does so behind one that
+    /// has expressions but no time is not documented: both are read.
+    fn forms(&self) -> Vec<Expression> {
+        match self {
+            Prefix::Flat => vec![Expression { parts: Vec::new() }],
+            Prefix::Of(expression) if expression.has_time() => vec![expression.clone()],
+            Prefix::Of(expression) if expression.is_literal() => {
+                vec![expression.with_automatic_suffix()]
+            }
+            Prefix::Of(expression) => {
+                vec![expression.with_automatic_suffix(), expression.clone()]
+            }
+        }
     }
-    let mut numbers = [1; 3];
-    let mut parts = folder.strip_suffix('/')?.split('/');
-    let mut given = 0;
-    for (number, digits) in numbers.iter_mut().zip([4, 2, 2]) {
-        let Some(part) = parts.next() else { break };
-        *number = number_of(part.as_bytes()).filter(|_| part.len() == digits)?;
-        given += 1;
+}
+
+impl FromStr for Prefix {
+    type Err = LayoutError;
+
+    /// Reads `flat`, or a prefix expression.
+    fn from_str(text: &str) -> Result<Self, LayoutError> {
+        match text {
+            Prefix::FLAT => Ok(Prefix::Flat),
+            text => text.parse().map(Prefix::Of),
+        }
     }
-    if parts.next().is_some() {
-        return None;
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Prefix::Flat => f.write_str(Prefix::FLAT),
+            Prefix::Of(expression) => expression.fmt(f),
+        }
     }
-    let [year, month, day] = numbers;
-    let first = NaiveDate::from_ymd_opt(year as i32, month, day)?;
-    let after = match given {
-        1 => NaiveDate::from_ymd_opt(year as i32 + 1, 1, 1)?,
-        2 => first.checked_add_months(chrono::Months::new(1))?,
-        _ => first.succ_opt()?,
-    };
-    let hour_at =
-        |date: NaiveDate| Hour::containing(date.and_time(chrono::NaiveTime::MIN).and_utc());
-    Some(HourRange { first: hour_at(first), last: hour_at(after).prev() })
+}
+
+/// How the keys of a source are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    prefix: Prefix,
+    zones: ZoneHistory,
+    forms: Vec<Vec<Token>>,
+    partition_keys: Vec<String>,
+    /// Keys that begin so are error output.
+    error_lead: Option<String>,
+}
+
+impl Default for Layout {
+    /// `yyyy/MM/dd/HH/` in UTC, which Firehose gives where nothing is configured.
+    fn default() -> Self {
+        Layout::new(Prefix::Of(Expression::hourly()), ZoneHistory::of(chrono_tz::UTC))
+    }
 }
 
 /// What a key says about its object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyInfo {
-    /// The hour of the prefix; `None` where the key does not begin with `yyyy/MM/dd/HH/`.
-    pub hour: Option<Hour>,
+    /// When the object was begun.
+    pub place: Place,
+    /// The object's time, for records that have none, and where it was found: in the name, else
+    /// the start of the hour in the prefix.
+    pub time: Option<(DateTime<Utc>, KeyTime)>,
     /// The last part of the key, or what is wrong with it.
     pub name: Result<ObjectName, NameProblem>,
+    /// The values of the layout's partition keys, in their order; empty for a key that is not under
+    /// a prefix of the layout.
+    pub partition: Vec<String>,
+}
+
+/// When an object was begun, as far as its key tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The instants at which it may have been; `None` where the key tells nothing.
+    pub span: Option<Span>,
+    /// Known to a day or worse.
+    pub is_coarse: bool,
 }
 
 /// Which part of the key an object's time was read from.
@@ -88,116 +139,201 @@ pub enum KeyTime {
     Hour,
 }
 
-impl KeyInfo {
-    /// The object's time and where it was found: in the name, else the start of the prefix hour.
-    pub fn object_time(&self) -> Option<(DateTime<Utc>, KeyTime)> {
-        match (&self.name, self.hour) {
-            (Ok(name), _) => Some((name.time_utc, KeyTime::Name)),
-            (Err(_), Some(hour)) => Some((hour.start(), KeyTime::Hour)),
+impl Place {
+    const UNKNOWN: Place = Place { span: None, is_coarse: true };
+
+    /// True where the object may have been begun in these hours.
+    pub fn may_be_in(self, hours: Span) -> bool {
+        self.span.is_none_or(|span| span.overlaps(hours))
+    }
+
+    /// True where it was begun in these hours or close by: what it holds says something about them.
+    pub fn tells_of(self, hours: Span) -> bool {
+        !self.is_coarse && self.may_be_in(hours)
+    }
+
+    /// What holds both.
+    fn join(self, other: Place) -> Place {
+        match (self.span, other.span) {
+            (Some(one), Some(two)) => Place {
+                span: Span::join(Some(one), Some(two)),
+                is_coarse: self.is_coarse || other.is_coarse,
+            },
+            _ => Place::UNKNOWN,
+        }
+    }
+}
+
+/// How well a key follows the layout.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    /// A name right behind a prefix.
+    Right,
+    /// Folders stand between.
+    Below,
+    Not,
+}
+
+impl Layout {
+    pub fn new(prefix: Prefix, zones: ZoneHistory) -> Layout {
+        let forms = prefix.forms();
+        Layout {
+            partition_keys: match &prefix {
+                Prefix::Flat => Vec::new(),
+                Prefix::Of(expression) => expression.partition_keys().map(str::to_string).collect(),
+            },
+            forms: forms.iter().map(tokens).collect(),
+            prefix,
+            zones,
+            error_lead: None,
+        }
+    }
+
+    /// The layout of a stream, by its own settings. An empty prefix is Firehose's default.
+    ///
+    /// # Errors
+    /// [`LayoutError`] for a prefix that is not read.
+    pub fn of_stream(
+        prefix: &str,
+        error_prefix: Option<&str>,
+        zones: ZoneHistory,
+    ) -> Result<Layout, LayoutError> {
+        let expression = match prefix {
+            "" => Expression::hourly(),
+            prefix => prefix.parse()?,
+        };
+        let mut layout = Layout::new(Prefix::Of(expression), zones);
+        // What comes in front of the first expression tells errors from data, unless both have it.
+        let lead = error_prefix.and_then(|prefix| prefix.split("!{").next()).unwrap_or_default();
+        layout.error_lead =
+            Some(lead.to_string()).filter(|lead| !lead.is_empty() && !prefix.starts_with(lead));
+        Ok(layout)
+    }
+
+    /// The same prefix, with other zones.
+    pub fn in_zones(self, zones: ZoneHistory) -> Layout {
+        Layout { zones, ..self }
+    }
+
+    pub fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+
+    pub fn zones(&self) -> &ZoneHistory {
+        &self.zones
+    }
+
+    /// The names of the partition keys, in the order of [`KeyInfo::partition`].
+    pub fn partition_keys(&self) -> &[String] {
+        &self.partition_keys
+    }
+
+    /// True for `yyyy/MM/dd/HH/` in UTC.
+    pub fn is_hourly_utc(&self) -> bool {
+        self.prefix == Prefix::Of(Expression::hourly()) && self.zones.is_utc()
+    }
+
+    /// The prefixes of these hours, as far as they follow from the hours alone.
+    pub fn spell(&self, hours: &HourRange, grain: Grain) -> BTreeSet<Spelled> {
+        let local = self.zones.local_hours(Span::of_hours(hours));
+        // Of two forms, what the second spells is what the first begins with.
+        let tokens = self.forms.last().expect("a layout has a form");
+        spelling::spell(tokens, local, grain)
+    }
+
+    /// Reads a key such as `2022/04/17/15/study-stream-1-2022-04-17-15-00-03-<uuid>.gz`.
+    pub fn read(&self, key: &str) -> KeyInfo {
+        let (fit, readings) = self.readings(key);
+        let rest = readings.first().map_or(key, |reading| reading.rest);
+        let name: Result<ObjectName, NameProblem> = rest.rsplit('/').next().unwrap_or(rest).parse();
+        let cells = readings.iter().filter_map(|reading| reading.cell().ok());
+        let place = cells.clone().map(|cell| self.place(cell, &name)).reduce(Place::join);
+        let fine = cells.clone().flatten().find(|cell| !cell.is_coarse);
+        let time = match (&name, fine) {
+            (Ok(name), _) => Some((self.zones.instant_of(name.time_local), KeyTime::Name)),
+            (Err(_), Some(cell)) => Some((self.zones.instant_of(cell.from), KeyTime::Hour)),
             (Err(_), None) => None,
+        };
+        let values = readings.first().filter(|_| fit == Fit::Right).map(|reading| &reading.values);
+        KeyInfo {
+            place: place.unwrap_or(Place::UNKNOWN),
+            time,
+            name,
+            partition: values.into_iter().flatten().map(|value| value.to_string()).collect(),
         }
     }
-}
 
-/// Reads a key such as `2022/04/17/15/study-stream-1-2022-04-17-15-00-03-<uuid>.gz`.
-pub fn parse_key(key: &str) -> KeyInfo {
-    let (hour, rest) = split_hour(key);
-    let name = rest.rsplit('/').next().unwrap_or(rest);
-    KeyInfo { hour, name: name.parse() }
-}
+    /// The ways to read a key; of those, only the ones that fit best.
+    fn readings<'k>(&self, key: &'k str) -> (Fit, Vec<Reading<'k>>) {
+        let (mut fit, mut best) = (Fit::Not, Vec::new());
+        for tokens in &self.forms {
+            reading::read(tokens, key, &mut |reading| {
+                if reading.cell().is_err() {
+                    return;
+                }
+                let found = if reading.rest.contains('/') { Fit::Below } else { Fit::Right };
+                if fit == Fit::Not || (fit == Fit::Below && found == Fit::Right) {
+                    fit = found;
+                    best.clear();
+                }
+                if fit == found {
+                    best.push(reading.clone());
+                }
+            });
+            if fit == Fit::Right {
+                break;
+            }
+        }
+        (fit, best)
+    }
 
-/// Why an object is never data. Excluded objects are counted by reason and not read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Exclusion {
-    /// An empty object that stands for a folder: the key is empty, or ends with `/` or `$folder$`.
-    FolderMarker,
-    /// The same with bytes in it. Firehose writes no such key, but somebody put something there.
-    FolderWithBytes,
-    /// Under a folder such as `processing-failed/`, where Firehose puts what it could not deliver.
-    ErrorOutput,
-    /// Not under `yyyy/MM/dd/HH/`.
-    OutsideHours,
-    /// In a folder below the prefix of its hour.
-    BelowHour,
-    /// A name that begins with `.`, or with `_` and is not one that Firehose gives (`.DS_Store`,
-    /// `_SUCCESS`, unfinished copies).
-    Hidden,
-}
-
-impl Exclusion {
-    /// Every reason, in the order in which they are shown.
-    pub const ALL: [Exclusion; 6] = [
-        Exclusion::FolderMarker,
-        Exclusion::FolderWithBytes,
-        Exclusion::ErrorOutput,
-        Exclusion::OutsideHours,
-        Exclusion::BelowHour,
-        Exclusion::Hidden,
-    ];
-
-    /// The reason as it stands in the manifest. It never changes.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Exclusion::FolderMarker => "folder marker",
-            Exclusion::FolderWithBytes => "folder marker with bytes in it",
-            Exclusion::ErrorOutput => "error output of firehose",
-            Exclusion::OutsideHours => "not under an hour's prefix",
-            Exclusion::BelowHour => "in a folder below an hour's prefix",
-            Exclusion::Hidden => "hidden or temporary name",
+    /// Where an object is, whose prefix stands for `cell` and whose name is `name`.
+    ///
+    /// A prefix of an hour or less says it. Of a longer one, the time in the name says it more
+    /// closely, where it lies within.
+    fn place(&self, cell: Option<Cell>, name: &Result<ObjectName, NameProblem>) -> Place {
+        let named = name.as_ref().ok().map(|name| name.time_local);
+        let (from, until, is_coarse) = match (cell, named) {
+            (Some(cell), Some(named))
+                if cell.is_coarse && (cell.from..cell.until).contains(&named) =>
+            {
+                (named, named + TimeDelta::seconds(1), false)
+            }
+            (Some(cell), _) => (cell.from, cell.until, cell.is_coarse),
+            (None, Some(named)) => (named, named + TimeDelta::seconds(1), false),
+            (None, None) => return Place::UNKNOWN,
+        };
+        // A time that no clock ever showed was written by something else than Firehose.
+        match self.zones.span_of(from, until) {
+            Some(span) => Place { span: Some(span), is_coarse },
+            None => Place::UNKNOWN,
         }
     }
-}
 
-impl std::fmt::Display for Exclusion {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.reason())
+    /// Why the object of this key and size is never data; `None` for one that is to be read.
+    ///
+    /// An object is not excluded for its name alone, save for a hidden one: people rename objects
+    /// and add their own. An empty object is read like any other and holds no record.
+    pub fn exclusion(&self, key: &str, bytes: u64) -> Option<Exclusion> {
+        if key.is_empty() || key.ends_with('/') || key.ends_with("$folder$") {
+            let marker =
+                if bytes == 0 { Exclusion::FolderMarker } else { Exclusion::FolderWithBytes };
+            return Some(marker);
+        }
+        let folders = key.rsplit('/').skip(1);
+        if folders.into_iter().any(|folder| folder.ends_with("-failed"))
+            || self.error_lead.as_ref().is_some_and(|lead| key.starts_with(lead.as_str()))
+        {
+            return Some(Exclusion::ErrorOutput);
+        }
+        let (fit, readings) = self.readings(key);
+        match (fit, readings.first()) {
+            (Fit::Not, _) | (_, None) => Some(Exclusion::OutsideHours),
+            (Fit::Below, _) => Some(Exclusion::BelowHour),
+            (Fit::Right, Some(reading)) if reading.rest.is_empty() => Some(Exclusion::OutsideHours),
+            (Fit::Right, Some(reading)) => is_hidden(reading.rest).then_some(Exclusion::Hidden),
+        }
     }
-}
-
-/// Why the object of this key and size is never data; `None` for one that is to be read.
-///
-/// An object is not excluded for its name alone, save for a hidden one: people rename objects and
-/// add their own. An empty object is read like any other and holds no record.
-pub fn exclusion(key: &str, bytes: u64) -> Option<Exclusion> {
-    if key.is_empty() || key.ends_with('/') || key.ends_with("$folder$") {
-        let marker = if bytes == 0 { Exclusion::FolderMarker } else { Exclusion::FolderWithBytes };
-        return Some(marker);
-    }
-    let folders = key.rsplit('/').skip(1);
-    if folders.into_iter().any(|folder| folder.ends_with("-failed")) {
-        return Some(Exclusion::ErrorOutput);
-    }
-    let (hour, name) = split_hour(key);
-    if hour.is_none() {
-        Some(Exclusion::OutsideHours)
-    } else if name.contains('/') {
-        Some(Exclusion::BelowHour)
-    } else if is_hidden(name) {
-        Some(Exclusion::Hidden)
-    } else {
-        None
-    }
-}
-
-/// An unfinished copy is often the whole name with a dot in front, while an underscore may be the
-/// beginning of a stream's own name.
-fn is_hidden(name: &str) -> bool {
-    name.starts_with('.') || (name.starts_with('_') && name.parse::<ObjectName>().is_err())
-}
-
-/// The hour in front of a key, and what follows it (or the whole key).
-fn split_hour(key: &str) -> (Option<Hour>, &str) {
-    let hour = key.as_bytes().first_chunk().and_then(hour_of);
-    // The prefix is ASCII, so that the cut is between characters.
-    (hour, if hour.is_some() { &key[HOUR_PREFIX_BYTES..] } else { key })
-}
-
-fn hour_of(prefix: &[u8; HOUR_PREFIX_BYTES]) -> Option<Hour> {
-    if [4, 7, 10, 13].iter().any(|&slash| prefix[slash] != b'/') {
-        return None;
-    }
-    let part = |from: usize, to: usize| number_of(&prefix[from..to]);
-    Hour::of_calendar(part(0, 4)? as i32, part(5, 7)?, part(8, 10)?, part(11, 13)?)
 }
 
 /// A number of few digits and nothing else; `None` for none or more than nine.
@@ -211,5 +347,7 @@ fn number_of(digits: &[u8]) -> Option<u32> {
     })
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

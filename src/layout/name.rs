@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{NaiveDate, NaiveDateTime};
 
 use super::number_of;
 
@@ -22,8 +22,8 @@ pub struct ObjectName {
     pub stream: String,
     /// The version of the stream's configuration, from 1.
     pub version: u32,
-    /// Approximate arrival, to the second.
-    pub time_utc: DateTime<Utc>,
+    /// Approximate arrival, to the second, by the clock of the prefix's zone.
+    pub time_local: NaiveDateTime,
     /// The UUID as written.
     pub id: String,
     /// Empty, or beginning with a dot (`.gz`, `.json.gz`). It says nothing about the bytes.
@@ -79,7 +79,7 @@ impl FromStr for ObjectName {
 
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = self.time_utc.format("%Y-%m-%d-%H-%M-%S");
+        let time = self.time_local.format("%Y-%m-%d-%H-%M-%S");
         write!(f, "{}-{}-{time}-{}{}", self.stream, self.version, self.id, self.extension)
     }
 }
@@ -91,7 +91,7 @@ fn without_extension(stem: &str) -> Result<ObjectName, NameProblem> {
     }
     let rest = rest.strip_suffix('-').ok_or(NameProblem::NoTime)?;
     let (rest, time) = split_last(rest, TIME_BYTES).ok_or(NameProblem::NoTime)?;
-    let time_utc = time_of(time.as_bytes())?;
+    let time_local = time_of(time.as_bytes())?;
     let rest = rest.strip_suffix('-').ok_or(NameProblem::NoVersion)?;
     let (stream, version) = rest.rsplit_once('-').unwrap_or(("", rest));
     let version = version_of(version).ok_or(NameProblem::NoVersion)?;
@@ -101,7 +101,7 @@ fn without_extension(stem: &str) -> Result<ObjectName, NameProblem> {
     Ok(ObjectName {
         stream: stream.to_string(),
         version,
-        time_utc,
+        time_local,
         id: id.to_string(),
         extension: String::new(),
     })
@@ -120,7 +120,7 @@ fn is_uuid(text: &[u8]) -> bool {
     })
 }
 
-fn time_of(text: &[u8]) -> Result<DateTime<Utc>, NameProblem> {
+fn time_of(text: &[u8]) -> Result<NaiveDateTime, NameProblem> {
     if [4, 7, 10, 13, 16].iter().any(|&dash| text[dash] != b'-') {
         return Err(NameProblem::NoTime);
     }
@@ -129,7 +129,6 @@ fn time_of(text: &[u8]) -> Result<DateTime<Utc>, NameProblem> {
     let (hour, minute, second) = (part(11, 13)?, part(14, 16)?, part(17, 19)?);
     NaiveDate::from_ymd_opt(year as i32, month, day)
         .and_then(|date| date.and_hms_opt(hour, minute, second))
-        .map(|time| time.and_utc())
         .ok_or(NameProblem::ImpossibleTime)
 }
 

@@ -2,7 +2,10 @@ use std::borrow::Cow;
 
 use proptest::prelude::*;
 
+use chrono::NaiveDateTime;
+
 use super::*;
+use crate::window::Hour;
 
 const UUID: &str = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
 
@@ -14,8 +17,25 @@ fn hour(text: &str) -> Hour {
     hour_of_prefix(text).expect("an hour")
 }
 
+fn read(key: &str) -> KeyInfo {
+    Layout::default().read(key)
+}
+
+fn exclusion(key: &str, bytes: u64) -> Option<Exclusion> {
+    Layout::default().exclusion(key, bytes)
+}
+
+/// The place of an object of this hour.
+fn at(hour: Hour) -> Place {
+    Place { span: Some(Span::of_hours(&HourRange { first: hour, last: hour })), is_coarse: false }
+}
+
+fn local(text: &str) -> NaiveDateTime {
+    text.parse().expect("a local time")
+}
+
 fn name(text: &str) -> Result<ObjectName, NameProblem> {
-    parse_key(&format!("2022/04/17/15/{text}")).name
+    read(&format!("2022/04/17/15/{text}")).name
 }
 
 #[test]
@@ -36,10 +56,12 @@ fn an_hour_and_its_prefix_are_the_same_thing() {
 }
 
 #[test]
-fn a_range_of_hours_lists_one_prefix_each() {
+fn a_range_of_hours_is_spelled_as_one_prefix_each() {
     let hours = HourRange { first: hour("2021/12/31/23/"), last: hour("2022/01/01/01/") };
+    let spelled = Layout::default().spell(&hours, Grain::Hour);
+    let steps: Vec<Step> = spelled.iter().map(Spelled::step).collect();
     let expected = ["2021/12/31/23/", "2022/01/01/00/", "2022/01/01/01/"];
-    assert_eq!(prefixes_of(&hours), expected);
+    assert_eq!(steps, expected.map(|prefix| Step::List(prefix.to_string())));
 }
 
 #[test]
@@ -70,13 +92,13 @@ fn a_folder_knows_which_hours_it_holds() {
 #[test]
 fn a_key_is_read_from_its_right_end() {
     let key = format!("2022/04/17/15/study-stream-1-2022-04-17-15-00-03-{UUID}.gz");
-    let info = parse_key(&key);
-    assert_eq!(info.hour, Some(hour("2022/04/17/15/")));
+    let info = read(&key);
+    assert_eq!(info.place, at(hour("2022/04/17/15/")));
     let name = info.name.clone().unwrap();
     assert_eq!((name.stream.as_str(), name.version), ("study-stream", 1));
-    assert_eq!(name.time_utc, utc("2022-04-17T15:00:03Z"));
+    assert_eq!(name.time_local, local("2022-04-17T15:00:03"));
     assert_eq!((name.id.as_str(), name.extension.as_str()), (UUID, ".gz"));
-    assert_eq!(info.object_time(), Some((utc("2022-04-17T15:00:03Z"), KeyTime::Name)));
+    assert_eq!(info.time, Some((utc("2022-04-17T15:00:03Z"), KeyTime::Name)));
 }
 
 #[test]
@@ -155,12 +177,12 @@ fn each_problem_of_a_name_has_its_own_text() {
 
 #[test]
 fn a_name_that_is_not_readable_leaves_the_hour() {
-    let info = parse_key("2022/04/17/15/data.json");
-    assert_eq!(info.object_time(), Some((utc("2022-04-17T15:00:00Z"), KeyTime::Hour)));
-    assert_eq!(parse_key("data.json").object_time(), None);
-    let elsewhere = parse_key(&format!("x/s-1-2022-04-17-15-00-03-{UUID}"));
-    assert_eq!(elsewhere.hour, None);
-    assert_eq!(elsewhere.object_time(), Some((utc("2022-04-17T15:00:03Z"), KeyTime::Name)));
+    let info = read("2022/04/17/15/data.json");
+    assert_eq!(info.time, Some((utc("2022-04-17T15:00:00Z"), KeyTime::Hour)));
+    assert_eq!(read("data.json").time, None);
+    let elsewhere = read(&format!("x/s-1-2022-04-17-15-00-03-{UUID}"));
+    assert_eq!(elsewhere.place, Place { span: None, is_coarse: true });
+    assert_eq!(elsewhere.time, Some((utc("2022-04-17T15:00:03Z"), KeyTime::Name)));
 }
 
 #[test]
@@ -221,8 +243,7 @@ proptest! {
     ) {
         let shortened: String = near.chars().take(cut.index(near.chars().count() + 1)).collect();
         for key in [&wild, &near, &shortened] {
-            let info = parse_key(key);
-            let _ = info.object_time();
+            let info = read(key);
             let _ = exclusion(key, 1);
             let _ = hours_of_folder(key);
             if let Ok(name) = info.name {
@@ -243,10 +264,11 @@ proptest! {
         extension in "(\\.[0-9a-z!\\-_*'()]{1,8}){0,2}",
     ) {
         let time_utc = DateTime::from_timestamp(at_s, 0).unwrap();
-        let name = ObjectName { stream, version, time_utc, id, extension };
+        let name =
+            ObjectName { stream, version, time_local: time_utc.naive_utc(), id, extension };
         let key = format!("{}{name}", prefix_of(Hour::containing(time_utc)));
-        let info = parse_key(&key);
-        prop_assert_eq!(info.hour, Some(Hour::containing(time_utc)));
+        let info = read(&key);
+        prop_assert_eq!(info.place, at(Hour::containing(time_utc)));
         prop_assert_eq!(info.name, Ok(name));
         prop_assert_eq!(exclusion(&key, 1), None);
     }

@@ -68,6 +68,10 @@ pub struct ListingNote {
     /// The last UTC hour listed, inclusive.
     pub last_hour: String,
     pub prefixes: Vec<PrefixNote>,
+    /// The layout under `options` was not given: keys of the source told it.
+    pub layout_inferred: bool,
+    /// Listed hours of the window without any object, RFC 3339.
+    pub empty_hours: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]

@@ -108,6 +108,10 @@ pub enum StoreError {
     )]
     Refused { url: String, reply: String },
 
+    /// A delivery stream does not say where it delivers.
+    #[error("the delivery stream {name} can't be asked in {region}: {reason}; {advice}")]
+    Stream { name: String, region: String, reason: String, advice: &'static str },
+
     /// The transfer was stopped by the program.
     #[error("{url}: the transfer was stopped before its end; run again")]
     Stopped { url: String },
@@ -134,6 +138,7 @@ impl StoreError {
             StoreError::Damaged { .. } => "damaged",
             StoreError::BrokenListing { .. } => "broken_listing",
             StoreError::Refused { .. } => "refused",
+            StoreError::Stream { .. } => "stream",
             StoreError::Stopped { .. } => "stopped",
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::error::{StoreError, shown};
-use super::{Content, Listing, ObjectMeta};
+use super::{Content, Listing, ObjectMeta, Peek};
 
 /// Folders inside folders, below the source. Deeper ones are named as unreadable.
 const MOST_LEVELS: usize = 128;
@@ -123,6 +123,27 @@ impl FolderStore {
         }
         folders.sort_unstable();
         Ok(folders)
+    }
+
+    pub(super) fn peek(&self, prefix: &str) -> Result<Peek, StoreError> {
+        const MOST_ENTRIES: usize = 1_000;
+        let mut peek = Peek::default();
+        let Some((dir, above, rest)) = self.dir_of(prefix) else { return Ok(peek) };
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if is_absent(&error) => return Ok(peek),
+            Err(error) => return Err(io_error(&dir, error)),
+        };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(rest)).collect();
+        names.sort_unstable();
+        for name in names.into_iter().take(MOST_ENTRIES) {
+            match dir.join(&name).is_dir() {
+                true => peek.folders.push(format!("{above}{name}/")),
+                false => peek.keys.push(format!("{above}{name}")),
+            }
+        }
+        Ok(peek)
     }
 
     /// Reads an object: whole by one read into an exactly sized buffer, or, above `whole_bytes`,

@@ -9,6 +9,7 @@
 //! become names on disk here, and no key leads out of the source's folder.
 
 mod budget;
+mod delivery;
 mod error;
 mod fetch;
 mod folder;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 pub use budget::Permit;
+pub use delivery::{Delivery, describe};
 pub use error::StoreError;
 pub use fetch::Fetch;
 pub use folder::FolderStore;
@@ -51,6 +53,14 @@ pub struct Listing {
     /// Entries of a folder that can't be objects, each with its reason: a name that isn't UTF-8,
     /// a dangling link, a pipe. Always empty for S3.
     pub unreadable: Vec<String>,
+}
+
+/// Some of what lies right below a prefix, sorted; all of it below a thousand entries.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Peek {
+    pub keys: Vec<String>,
+    /// Each ends with `/`. They may be empty.
+    pub folders: Vec<String>,
 }
 
 /// Access keys given by a program that uses this library. The command line never sets them: it
@@ -233,6 +243,15 @@ impl Store {
         match self {
             Store::Folder(folder) => folder.folders(prefix),
             Store::S3(s3) => s3.folders(prefix),
+        }
+    }
+
+    /// Some of what lies right below `prefix`: one request, whatever its size. An empty answer where
+    /// nothing lies there.
+    pub fn peek(&self, prefix: &str) -> Result<Peek, StoreError> {
+        match self {
+            Store::Folder(folder) => folder.peek(prefix),
+            Store::S3(s3) => s3.peek(prefix),
         }
     }
 

@@ -83,7 +83,7 @@ pub struct ObjectTime {
 impl ObjectTime {
     /// `None` where the key says no time, or one outside of 1990 to 2100.
     pub fn of_key(key: &KeyInfo) -> Option<ObjectTime> {
-        let (time_utc, part): (DateTime<Utc>, KeyTime) = key.object_time()?;
+        let (time_utc, part): (DateTime<Utc>, KeyTime) = key.time?;
         let source = match part {
             KeyTime::Name => TimeSource::ObjectName,
             KeyTime::Hour => TimeSource::PrefixHour,

@@ -2,7 +2,7 @@ use chrono::{DateTime, NaiveDateTime};
 use proptest::prelude::*;
 
 use super::*;
-use crate::layout::parse_key;
+use crate::layout::Layout;
 use crate::window::{Local, local_to_utc};
 
 fn text_in(text: &str, tz: Tz) -> Option<i64> {
@@ -260,7 +260,7 @@ fn text_that_is_not_spelled_like_a_json_number_is_no_number() {
 // Records.
 
 fn object(key: &str) -> Option<ObjectTime> {
-    ObjectTime::of_key(&parse_key(key))
+    ObjectTime::of_key(&Layout::default().read(key))
 }
 
 /// The event of a record whose time fields are these, as the job finds it.

@@ -17,8 +17,8 @@ pub use clock::LocalClock;
 pub use hour::{Hour, HourRange};
 pub use name::parse_zone;
 pub use typed::{Bound, parse_day, parse_instant};
-pub(crate) use zone::local_to_utc_secs;
 pub use zone::{Local, date_at, local_to_utc};
+pub(crate) use zone::{local_to_utc_secs, offsets_between};
 
 /// The version of the zone data that is compiled in, as `2025b`. It stands in the manifest.
 pub const ZONE_DATA_VERSION: &str = chrono_tz::IANA_TZDB_VERSION;
@@ -93,10 +93,7 @@ impl Window {
     ///
     /// Errors are those of [`Window::of_day`] and [`Window::of_span`].
     pub fn of_bounds(from: Bound, to: Bound, tz: Tz) -> Result<Window, WindowError> {
-        let start_utc = match from {
-            Bound::Date(date) => start_of(date, tz)?,
-            Bound::Time(local) => instant_of(local, tz)?,
-        };
+        let start_utc = start_of_bound(from, tz)?;
         let end_utc = match to {
             Bound::Date(date) => {
                 start_of(date, tz)?;
@@ -154,6 +151,16 @@ impl Window {
             describe_instant(self.end_utc, self.tz),
             describe_length(self.length())
         )
+    }
+}
+
+/// The first instant of a date, or the instant of a local time, the earlier one where it comes twice.
+///
+/// Errors are those of [`Window::of_day`] and [`Window::of_span`].
+pub fn start_of_bound(bound: Bound, tz: Tz) -> Result<DateTime<Utc>, WindowError> {
+    match bound {
+        Bound::Date(date) => start_of(date, tz),
+        Bound::Time(local) => instant_of(local, tz),
     }
 }
 

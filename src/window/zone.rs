@@ -101,7 +101,7 @@ pub fn date_at(instant: DateTime<Utc>, tz: Tz) -> NaiveDate {
 
 /// Every change of the offset in `from_s..until_s` as (first second UTC, offset from then on), the
 /// offset at `from_s` in front.
-pub(super) fn offsets_between(from_s: i64, until_s: i64, tz: Tz) -> Vec<(i64, i64)> {
+pub(crate) fn offsets_between(from_s: i64, until_s: i64, tz: Tz) -> Vec<(i64, i64)> {
     let mut offsets = vec![(from_s, offset_s(tz, from_s))];
     let mut at_s = from_s;
     while at_s < until_s {

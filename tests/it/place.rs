@@ -284,6 +284,8 @@ pub fn spec(day: &str) -> JobSpec {
         look_back: TimeDelta::hours(1),
         look_ahead: TimeDelta::hours(1),
         max_late: TimeDelta::hours(24),
+        layout: Default::default(),
+        layout_is_given: true,
         rule: TimeRule::default(),
         pins: Default::default(),
         by: Vec::new(),

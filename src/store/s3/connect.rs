@@ -13,7 +13,7 @@ use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, imds};
+use aws_config::{BehaviorVersion, Region, SdkConfig, imds};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
@@ -37,7 +37,7 @@ const IMDS_ATTEMPTS: u32 = 2;
 const IMDS_WHOLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Checks what can be checked before anything is sent.
-pub(super) fn check(options: &StoreOptions) -> Result<(), StoreError> {
+pub(in crate::store) fn check(options: &StoreOptions) -> Result<(), StoreError> {
     let Some(endpoint) = &options.endpoint_url else {
         return Ok(());
     };
@@ -84,7 +84,7 @@ fn is_open_http(uri: &str) -> bool {
 /// Refuses a request over plain HTTP to another machine, wherever its endpoint came from: the
 /// environment and profiles can name one too.
 #[derive(Debug)]
-struct OnlySafeHttp;
+pub(in crate::store) struct OnlySafeHttp;
 
 /// The error of [`OnlySafeHttp`], to be found again in the SDK's chain of causes.
 #[derive(Debug, thiserror::Error)]
@@ -113,8 +113,8 @@ impl Intercept for OnlySafeHttp {
     }
 }
 
-/// The client for a source. Reads the environment and the AWS configuration files.
-pub(super) async fn client(options: &StoreOptions) -> Client {
+/// Region, timeouts, endpoint and credentials. Reads the environment and the AWS configuration files.
+pub(in crate::store) async fn shared_config(options: &StoreOptions) -> SdkConfig {
     let mut profile_region = ProfileFileRegionProvider::builder();
     if let Some(profile) = &options.profile {
         profile_region = profile_region.profile_name(profile);
@@ -144,8 +144,12 @@ pub(super) async fn client(options: &StoreOptions) -> Client {
         true => loader.no_credentials(),
         false => loader.credentials_provider(credentials(options, region).await),
     };
-    let shared = loader.load().await;
+    loader.load().await
+}
 
+/// The client for a source.
+pub(super) async fn client(options: &StoreOptions) -> Client {
+    let shared = shared_config(options).await;
     let from_env = std::env::var_os("AWS_ENDPOINT_URL_S3").is_some_and(|url| !url.is_empty());
     let mut config = Builder::from(&shared)
         .retry_config(RetryConfig::disabled())

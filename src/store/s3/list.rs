@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::super::error::{StoreError, shown};
-use super::super::{Listing, ObjectMeta};
+use super::super::{Listing, ObjectMeta, Peek};
 use super::failure::{Failure, Target};
 use super::retry::{Attempts, Gate};
 use super::{Background, Remote};
@@ -122,6 +122,20 @@ pub(super) async fn folders(remote: &Remote, prefix: &str) -> Result<Vec<String>
     folders.sort_unstable();
     folders.dedup();
     Ok(folders)
+}
+
+/// What one page says of what lies right below `prefix`.
+pub(super) async fn peek(remote: &Remote, prefix: &str) -> Result<Peek, StoreError> {
+    let mut pages = Pages::new(remote, prefix, Some("/"));
+    let mut peek = Peek::default();
+    let Some(page) = pages.next(&mut Attempts::default()).await? else { return Ok(peek) };
+    for object in page.contents.unwrap_or_default() {
+        peek.keys.push(pages.relative(object.key)?);
+    }
+    for common in page.common_prefixes.unwrap_or_default() {
+        peek.folders.push(pages.relative(common.prefix)?);
+    }
+    Ok(peek)
 }
 
 /// The pages of one listing.

@@ -27,11 +27,12 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::error::{StoreError, shown};
-use super::{Body, FetchLimits, Listing, ObjectMeta, Permit, SourceUrl, StoreOptions};
+use super::{Body, FetchLimits, Listing, ObjectMeta, Peek, Permit, SourceUrl, StoreOptions};
 use failure::{Failure, Place, Target};
 use retry::{Attempts, RetryPolicy};
 
 pub(super) use ahead::ReadAhead;
+pub(super) use connect::{OnlySafeHttp, check, shared_config};
 pub use put::PutNew;
 
 /// Threads for the network. They move bytes and check sums; the work on them is the caller's.
@@ -146,6 +147,16 @@ impl S3Store {
         let (remote, owned) = (Arc::clone(&self.remote), prefix.to_string());
         self.runtime.spawn(async move {
             let _ = reply.send(list::folders(&remote, &owned).await);
+        });
+        let stopped = |_| Err(self.stopped(prefix));
+        answer.blocking_recv().unwrap_or_else(stopped)
+    }
+
+    pub(super) fn peek(&self, prefix: &str) -> Result<Peek, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let (remote, owned) = (Arc::clone(&self.remote), prefix.to_string());
+        self.runtime.spawn(async move {
+            let _ = reply.send(list::peek(&remote, &owned).await);
         });
         let stopped = |_| Err(self.stopped(prefix));
         answer.blocking_recv().unwrap_or_else(stopped)

@@ -1,10 +1,11 @@
 //! Laws of keys: whatever a key is, what was read in it spells it again.
 
 use rawcat::layout::{
-    Exclusion, KeyTime, escape_control, exclusion, hour_of_prefix, hours_of_folder, parents_of,
-    parse_key, prefix_of,
+    Exclusion, KeyInfo, KeyTime, Layout, Place, Span, escape_control, hour_of_prefix,
+    hours_of_folder, parents_of, prefix_of,
 };
 use rawcat::time::{EARLIEST_US, LATEST_US, ObjectTime, TimeRule, TimeSource};
+use rawcat::window::{Hour, HourRange};
 
 /// The bytes of `2022/04/17/15/`.
 const HOUR_PREFIX_BYTES: usize = 14;
@@ -20,22 +21,34 @@ pub fn check(bytes: &[u8]) {
     what_is_shown_does_no_harm(&key);
 }
 
+fn read(key: &str) -> KeyInfo {
+    Layout::default().read(key)
+}
+
+fn exclusion(key: &str, bytes: u64) -> Option<Exclusion> {
+    Layout::default().exclusion(key, bytes)
+}
+
+/// The hour in front of a key, by other means than those of layouts.
+fn hour_of(key: &str) -> Option<Hour> {
+    key.get(..HOUR_PREFIX_BYTES).and_then(hour_of_prefix)
+}
+
 fn the_hour_is_what_stands_in_front(key: &str) {
-    match parse_key(key).hour {
+    let place = read(key).place;
+    match hour_of(key) {
         Some(hour) => {
             assert_eq!(key[..HOUR_PREFIX_BYTES], prefix_of(hour));
-            assert_eq!(hour_of_prefix(&key[..HOUR_PREFIX_BYTES]), Some(hour));
             assert!(parents_of(hour).iter().all(|parent| key.starts_with(parent)));
+            let span = Span::of_hours(&HourRange { first: hour, last: hour });
+            assert_eq!(place, Place { span: Some(span), is_coarse: false });
         }
-        None => {
-            let front = key.get(..HOUR_PREFIX_BYTES);
-            assert!(front.is_none_or(|front| hour_of_prefix(front).is_none()));
-        }
+        None => assert_eq!(place, Place { span: None, is_coarse: true }),
     }
 }
 
 fn the_name_spells_the_end_again(key: &str) {
-    let Ok(name) = parse_key(key).name else { return };
+    let Ok(name) = read(key).name else { return };
     let spelled = name.to_string();
     assert!(key.ends_with(&spelled));
     assert!(!spelled.contains('/') && !spelled.chars().any(char::is_control));
@@ -45,13 +58,13 @@ fn the_name_spells_the_end_again(key: &str) {
 }
 
 fn an_object_time_is_the_names_or_the_hours(key: &str) {
-    let info = parse_key(key);
-    let expected = match (&info.name, info.hour) {
-        (Ok(name), _) => Some((name.time_utc, KeyTime::Name)),
+    let info = read(key);
+    let expected = match (&info.name, hour_of(key)) {
+        (Ok(name), _) => Some((name.time_local.and_utc(), KeyTime::Name)),
         (Err(_), Some(hour)) => Some((hour.start(), KeyTime::Hour)),
         (Err(_), None) => None,
     };
-    assert_eq!(info.object_time(), expected);
+    assert_eq!(info.time, expected);
     let event = TimeRule::default().event(None, false, ObjectTime::of_key(&info));
     let expected = expected
         .map(|(time_utc, part)| (time_utc.timestamp_micros(), part))
@@ -73,7 +86,7 @@ fn what_is_read_lies_right_below_its_hour(key: &str) {
     match full {
         None => {
             let name = &key[HOUR_PREFIX_BYTES..];
-            assert!(parse_key(key).hour.is_some() && !name.is_empty());
+            assert!(hour_of(key).is_some() && !name.is_empty());
             assert!(!name.contains('/') && !name.starts_with('.'));
             assert_eq!(empty, None);
         }

@@ -1,0 +1,145 @@
+//! A source whose layout nobody named: its default is tried first, and where nothing lies there,
+//! some keys of the source say how they are made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::listing::{Listed, nearest_hours};
+use super::{JobError, JobSpec};
+use crate::layout::{Inferred, Layout, escape_control, infer};
+use crate::progress::Progress;
+use crate::store::{Peek, Store};
+use crate::window::Hour;
+
+/// Requests that a sample of keys may cost.
+const MOST_REQUESTS: usize = 32;
+/// Folders of the top level that are looked into.
+const TOP_FOLDERS: usize = 5;
+/// Keys that are taken of one folder.
+const KEYS_OF_FOLDER: usize = 8;
+/// Keys that are named in a message.
+const SHOWN: usize = 3;
+
+/// The first listing of a window.
+pub(super) struct FirstListing {
+    pub listed: Listed,
+    /// The layout was not given, and keys of the source say that it is this one.
+    pub inferred: bool,
+}
+
+/// Lists a window's hours, from `--look-back` before it to `--look-ahead` behind it.
+pub(super) fn first_listing(
+    spec: &JobSpec,
+    store: &Store,
+    progress: &Progress,
+) -> Result<FirstListing, JobError> {
+    let hours = spec.window.hours(spec.look_back, spec.look_ahead);
+    let found = |found: usize| progress.found(found as u64);
+    let listed = Listed::of(store, Arc::clone(&spec.layout), hours, &found)?;
+    let is_empty = listed.objects.is_empty() && listed.failed_prefixes().next().is_none();
+    if spec.layout_is_given || !is_empty {
+        return Ok(FirstListing { listed, inferred: false });
+    }
+    // A sample that can't be had changes nothing: the day is empty then.
+    let keys = sample(store).unwrap_or_default();
+    let is_made_so = |layout: &Layout, key: &String| layout.exclusion(key, 1).is_none();
+    if keys.iter().any(|key| is_made_so(&spec.layout, key)) {
+        return Ok(FirstListing { listed, inferred: false });
+    }
+    match infer(keys.iter().map(String::as_str)) {
+        Inferred::One(prefix) => {
+            let layout = Layout::new(prefix, spec.layout.zones().clone());
+            let before = listed.requests;
+            let mut listed = Listed::of(store, Arc::new(layout), hours, &found)?;
+            listed.requests += before;
+            Ok(FirstListing { listed, inferred: true })
+        }
+        Inferred::Several(prefixes) => Err(JobError::LayoutUnclear {
+            keys: shown(&keys),
+            layouts: prefixes.iter().map(|prefix| format!("--layout '{prefix}'")).collect(),
+        }),
+        Inferred::Nothing => Ok(FirstListing { listed, inferred: false }),
+    }
+}
+
+/// The hours with objects before and behind those that were listed.
+pub(super) fn nearest(store: &Store, listed: &Listed) -> Option<(Option<Hour>, Option<Hour>)> {
+    match listed.layout.is_hourly_utc() {
+        true => nearest_hours(store, listed.hours.first).ok(),
+        false => None,
+    }
+}
+
+/// Nothing was found: is the source, or the layout, another one than was meant?
+pub(super) fn check_layout(
+    source: &str,
+    store: &Store,
+    layout: &Layout,
+    nearest: Option<(Option<Hour>, Option<Hour>)>,
+) -> Result<(), JobError> {
+    let is_hourly = layout.is_hourly_utc();
+    if is_hourly && nearest != Some((None, None)) {
+        return Ok(());
+    }
+    let keys = sample(store).unwrap_or_default();
+    if !is_hourly && (keys.is_empty() || keys.iter().any(|key| layout.exclusion(key, 1).is_none()))
+    {
+        return Ok(());
+    }
+    let (source_name, keys) = (source.to_string(), shown(&keys));
+    Err(match is_hourly {
+        true => JobError::NoYears { source_name, keys },
+        false => JobError::NothingFits { source_name, layout: layout.prefix().to_string(), keys },
+    })
+}
+
+/// Some keys of the source, from its beginning, its end and its middle: a bounded number of
+/// requests, whatever its size.
+fn sample(store: &Store) -> Option<Vec<String>> {
+    let mut sampler = Sampler { store, peeks: BTreeMap::new() };
+    let tops = sampler.peek("")?.folders.clone();
+    let step = tops.len().div_ceil(TOP_FOLDERS).max(1);
+    let tops: Vec<String> = tops.into_iter().rev().step_by(step).collect();
+    let ways: [fn(usize) -> usize; 3] = [|_| 0, |last| last, |last| last / 2];
+    for way in ways {
+        for top in &tops {
+            let mut folder = top.clone();
+            while let Some(peek) = sampler.peek(&folder) {
+                let Some(last) = peek.folders.len().checked_sub(1) else { break };
+                folder = peek.folders[way(last)].clone();
+            }
+        }
+    }
+    let some = |peek: Peek| {
+        let step = peek.keys.len().div_ceil(KEYS_OF_FOLDER).max(1);
+        peek.keys.into_iter().step_by(step)
+    };
+    let mut keys: Vec<String> = sampler.peeks.into_values().flat_map(some).collect();
+    keys.sort();
+    Some(keys)
+}
+
+struct Sampler<'a> {
+    store: &'a Store,
+    peeks: BTreeMap<String, Peek>,
+}
+
+impl Sampler<'_> {
+    /// What lies right below a folder; `None` once enough was asked, or where it can't be had.
+    fn peek(&mut self, folder: &str) -> Option<&Peek> {
+        if !self.peeks.contains_key(folder) {
+            if self.peeks.len() >= MOST_REQUESTS {
+                return None;
+            }
+            let peek = self.store.peek(folder).ok()?;
+            self.peeks.insert(folder.to_string(), peek);
+        }
+        self.peeks.get(folder)
+    }
+}
+
+/// A few of the keys, as they may be shown.
+fn shown(keys: &[String]) -> Vec<String> {
+    let step = keys.len().div_ceil(SHOWN).max(1);
+    keys.iter().step_by(step).map(|key| escape_control(key).into_owned()).collect()
+}
