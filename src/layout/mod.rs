@@ -243,7 +243,7 @@ impl Layout {
 
     /// Reads a key such as `2022/04/17/15/study-stream-1-2022-04-17-15-00-03-<uuid>.gz`.
     pub fn read(&self, key: &str) -> KeyInfo {
-        let (fit, readings) = self.readings(key);
+        let (fit, readings, all) = self.readings(key);
         let rest = readings.first().map_or(key, |reading| reading.rest);
         let name: Result<ObjectName, NameProblem> = rest.rsplit('/').next().unwrap_or(rest).parse();
         let cells = readings.iter().filter_map(|reading| reading.cell().ok());
@@ -256,18 +256,19 @@ impl Layout {
         };
         let values = readings.first().filter(|_| fit == Fit::Right).map(|reading| &reading.values);
         KeyInfo {
-            place: place.unwrap_or(Place::UNKNOWN),
+            // A way that was not tried may be the right one.
+            place: place.filter(|_| all).unwrap_or(Place::UNKNOWN),
             time,
             name,
             partition: values.into_iter().flatten().map(|value| value.to_string()).collect(),
         }
     }
 
-    /// The ways to read a key; of those, only the ones that fit best.
-    fn readings<'k>(&self, key: &'k str) -> (Fit, Vec<Reading<'k>>) {
-        let (mut fit, mut best) = (Fit::Not, Vec::new());
+    /// The ways to read a key; of those, only the ones that fit best. And whether these are all.
+    fn readings<'k>(&self, key: &'k str) -> (Fit, Vec<Reading<'k>>, bool) {
+        let (mut fit, mut best, mut all) = (Fit::Not, Vec::new(), true);
         for tokens in &self.forms {
-            reading::read(tokens, key, &mut |reading| {
+            all &= reading::read(tokens, key, &mut |reading| {
                 if reading.cell().is_err() {
                     return;
                 }
@@ -284,7 +285,7 @@ impl Layout {
                 break;
             }
         }
-        (fit, best)
+        (fit, best, all)
     }
 
     /// Where an object is, whose prefix stands for `cell` and whose name is `name`.
@@ -326,7 +327,7 @@ impl Layout {
         {
             return Some(Exclusion::ErrorOutput);
         }
-        let (fit, readings) = self.readings(key);
+        let (fit, readings, _) = self.readings(key);
         match (fit, readings.first()) {
             (Fit::Not, _) | (_, None) => Some(Exclusion::OutsideHours),
             (Fit::Below, _) => Some(Exclusion::BelowHour),

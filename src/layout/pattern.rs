@@ -91,7 +91,9 @@ impl Field {
     /// both 1 and 17.
     pub fn read(self, text: &str) -> impl Iterator<Item = (usize, u32)> + use<'_> {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count().min(self.most_digits());
-        (self.count..=digits).filter_map(move |len| {
+        // Every year since there is S3 has four.
+        let least = if self.unit == Unit::Year && !self.is_short_year() { 4 } else { self.count };
+        (least.max(self.count)..=digits).filter_map(move |len| {
             // A number that is wider than its pattern has no zeros in front.
             if len > self.count && text.starts_with('0') {
                 return None;

@@ -109,11 +109,12 @@ impl Reading<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotInCalendar;
 
-/// Gives every way to read `key` to `take`.
-pub(super) fn read<'k>(tokens: &[Token], key: &'k str, take: &mut dyn FnMut(&Reading<'k>)) {
+/// Gives every way to read `key` to `take`. False where there are too many to try them all.
+pub(super) fn read<'k>(tokens: &[Token], key: &'k str, take: &mut dyn FnMut(&Reading<'k>)) -> bool {
     let mut steps = 0;
     let mut reading = Reading::default();
     go(tokens, key, &mut reading, &mut steps, take);
+    steps <= MOST_STEPS
 }
 
 fn go<'k>(
