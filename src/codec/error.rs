@@ -7,7 +7,7 @@ use std::fmt;
 use super::layer::MEMBERS_MAX;
 use super::{Encoding, LAYERS_MAX};
 
-/// A member (gzip) or frame (zstd) of one layer.
+/// A member (gzip), frame (zstd), record (zip), block or chunk (Snappy) of one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// 1 is the object itself, 2 what came out of layer 1, and so on.
@@ -40,15 +40,25 @@ pub enum Contradiction {
     Checksum,
     #[error("the length of its content does not match")]
     Length,
+    #[error("its directory does not list the entries before it")]
+    Directory,
 }
 
-/// What a zstd frame asks for that is refused.
+/// What a member asks for that is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unsupported {
     #[error("the dictionary {id}, which is not part of the object")]
     Dictionary { id: u32 },
     #[error("a window of {bytes} bytes, and the limit is {limit_bytes}")]
     Window { bytes: u64, limit_bytes: u64 },
+    #[error("room for a block of {bytes} bytes, and the limit is {limit_bytes}")]
+    Block { bytes: u64, limit_bytes: u64 },
+    #[error("a chunk of kind {kind:#04x} to be understood, which the format leaves undefined")]
+    Chunk { kind: u8 },
+    #[error("a password, and rawcat knows none: store the object unencrypted")]
+    Password,
+    #[error("the compression method {id} of ZIP; only stored and deflated entries are read")]
+    Method { id: u16 },
 }
 
 /// Why an object could not be decoded to its end. What was given before the error stays valid

@@ -91,6 +91,12 @@ enum Encoder {
         declare: bool,
     },
     ZstdSkippable,
+    Zip(super::zip::tests::Written),
+    /// Blocks of so many bytes of content.
+    SnappyJava(usize),
+    SnappyHadoop(usize),
+    SnappyFramed,
+    SnappyRaw,
 }
 
 impl Encoder {
@@ -125,8 +131,41 @@ impl Encoder {
                 frame.extend(content);
                 frame
             }
+            Encoder::Zip(written) => super::zip::tests::archive(written, &[content]),
+            Encoder::SnappyJava(block) => {
+                let mut stream = [&snappy::JAVA_MAGIC[..], &[0, 0, 0, 1, 0, 0, 0, 1]].concat();
+                for part in content.chunks(block) {
+                    let encoded = snappy_block(part);
+                    stream.extend((encoded.len() as u32).to_be_bytes());
+                    stream.extend(encoded);
+                }
+                stream
+            }
+            Encoder::SnappyHadoop(block) => {
+                let mut stream = Vec::new();
+                // Each block in two chunks, where it is long enough.
+                for part in content.chunks(block) {
+                    stream.extend((part.len() as u32).to_be_bytes());
+                    for chunk in part.chunks(part.len().div_ceil(2)) {
+                        let encoded = snappy_block(chunk);
+                        stream.extend((encoded.len() as u32).to_be_bytes());
+                        stream.extend(encoded);
+                    }
+                }
+                stream
+            }
+            Encoder::SnappyFramed => {
+                let mut encoder = snap::write::FrameEncoder::new(snappy::FRAMED_MAGIC.to_vec());
+                encoder.write_all(content).unwrap();
+                encoder.into_inner().unwrap()
+            }
+            Encoder::SnappyRaw => snappy_block(content),
         }
     }
+}
+
+fn snappy_block(content: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(content).unwrap()
 }
 
 fn gzip(content: &[u8]) -> Vec<u8> {
@@ -135,6 +174,23 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 
 fn zstd_frame(content: &[u8]) -> Vec<u8> {
     Encoder::Zstd { level: 3, checksum: true, declare: false }.member(content)
+}
+
+fn zip_archive(content: &[u8]) -> Vec<u8> {
+    let written = super::zip::tests::Written { deflated: true, behind: true, ..Default::default() };
+    Encoder::Zip(written).member(content)
+}
+
+fn snappy_java(content: &[u8]) -> Vec<u8> {
+    Encoder::SnappyJava(1 << 15).member(content)
+}
+
+fn snappy_hadoop(content: &[u8]) -> Vec<u8> {
+    Encoder::SnappyHadoop(1 << 18).member(content)
+}
+
+fn snappy_framed(content: &[u8]) -> Vec<u8> {
+    Encoder::SnappyFramed.member(content)
 }
 
 fn json(records: usize) -> Vec<u8> {
@@ -185,7 +241,7 @@ fn members() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
         (encoded, plain)
     });
     // Otherwise the content is one more layer: another test.
-    prop_oneof![gzip_members(), zstd]
+    prop_oneof![gzip_members(), zstd, marked_members(), unmarked()]
         .prop_filter("plain", |(_, plain)| Encoding::of(plain) == Encoding::Plain)
 }
 
@@ -193,6 +249,52 @@ fn gzip_members() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     prop::collection::vec((gzip_encoder(), content()), 1..6)
         .prop_map(concat)
         .prop_filter("plain", |(_, plain)| Encoding::of(plain) == Encoding::Plain)
+}
+
+/// ZIP and the forms of Snappy that have a magic number.
+fn marked_members() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let java = (1..3000usize).prop_map(Encoder::SnappyJava);
+    let of = |encoder: BoxedStrategy<Encoder>| {
+        prop::collection::vec((encoder, content()), 1..4).prop_map(concat)
+    };
+    prop_oneof![
+        of(zip_encoder().boxed()),
+        of(java.boxed()),
+        of(Just(Encoder::SnappyFramed).boxed())
+    ]
+    .prop_filter("plain", |(_, plain)| Encoding::of(plain) == Encoding::Plain)
+}
+
+fn marked_with_checksums() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let encoder = prop_oneof![zip_encoder(), Just(Encoder::SnappyFramed)];
+    (encoder, content())
+        .prop_map(|member| concat(vec![member]))
+        .prop_filter("plain", |(_, plain)| Encoding::of(plain) == Encoding::Plain)
+}
+
+fn zip_encoder() -> impl Strategy<Value = Encoder> {
+    (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(deflated, behind, unsigned, long)| {
+            // Nothing tells where stored data ends that has no signature behind it.
+            let unsigned = unsigned && deflated;
+            Encoder::Zip(super::zip::tests::Written { deflated, behind, unsigned, long, flags: 0 })
+        },
+    )
+}
+
+/// The forms of Snappy without a magic number. They are known by their content, and the raw one has
+/// no second member; where a few bytes of it are text, it is left alone.
+fn unmarked() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let encoder = prop_oneof![
+        (1..3000usize).prop_map(|block| Encoder::SnappyHadoop(block + 8)),
+        Just(Encoder::SnappyRaw)
+    ];
+    (encoder, 1..500usize)
+        .prop_map(|(encoder, records)| {
+            let plain = json(records);
+            (encoder.member(&plain), plain)
+        })
+        .prop_filter("no text", |(encoded, _)| Encoding::of(encoded) != Encoding::Plain)
 }
 
 fn concat(members: Vec<(Encoder, Vec<u8>)>) -> (Vec<u8>, Vec<u8>) {
@@ -238,14 +340,14 @@ proptest! {
     #[test]
     fn layers_nest(
         (encoded, plain) in members(),
-        outer in prop::collection::vec((any::<bool>(), 1..200usize), 0..=2),
+        outer in prop::collection::vec((0..5usize, 1..200usize), 0..=2),
         limits in limits(),
         piece in prop::option::of(1..2000usize),
     ) {
         let mut bytes = encoded;
-        for (is_gzip, part) in &outer {
+        for (encoder, part) in &outer {
             // Members of the outer layer end anywhere in the inner one.
-            let encode = if *is_gzip { gzip } else { zstd_frame };
+            let encode = [gzip, zstd_frame, zip_archive, snappy_java, snappy_framed][*encoder];
             bytes = bytes.chunks(bytes.len().div_ceil(8).max(*part)).flat_map(encode).collect();
         }
         let (content, error) = decode(input(&bytes, piece), limits);
@@ -299,16 +401,17 @@ proptest! {
 
     #[test]
     fn any_change_is_noticed(
-        (encoded, plain) in gzip_members(),
+        (encoded, plain) in prop_oneof![gzip_members(), marked_with_checksums()],
         limits in limits(),
         piece in prop::option::of(1..2000usize),
         at in any::<prop::sample::Index>(),
         bit in 0..8u8,
     ) {
-        // Without the magic number it is another file.
-        let at = 3 + at.index(encoded.len() - 3);
+        let at = at.index(encoded.len());
         let mut bytes = encoded;
         bytes[at] ^= 1 << bit;
+        // Without the magic number it is another file.
+        prop_assume!(Encoding::of(&bytes) != Encoding::Plain);
         let (content, error) = usable(input(&bytes, piece), limits);
         prop_assert!(error.is_some() || content == plain, "byte {at}");
     }
@@ -337,6 +440,10 @@ proptest! {
     fn garbage_never_panics(
         magic in prop::sample::select(vec![
             vec![0x1f, 0x8b, 8], vec![0x28, 0xb5, 0x2f, 0xfd], vec![0x51, 0x2a, 0x4d, 0x18],
+            zip::MAGIC.to_vec(), snappy::JAVA_MAGIC.to_vec(), snappy::FRAMED_MAGIC.to_vec(),
+            // The front of a raw block, and of one of Hadoop's.
+            vec![0xff, 1, 3 << 2, b'{', b'"', b'a', b'"'],
+            vec![0, 0, 1, 0, 0, 0, 0, 200, 0x80, 2, 3 << 2, b'{', b'"', b'a', b'"'],
         ]),
         wrap in any::<bool>(),
         bytes in prop::collection::vec(any::<u8>(), 0..600),
@@ -399,7 +506,8 @@ fn every_cut_of_a_small_object_is_truncated_or_ends_between_members() {
 
 #[test]
 fn a_cut_inside_a_member_keeps_what_came_before_it() {
-    for encode in [gzip, zstd_frame] {
+    let encoders = [gzip, zstd_frame, zip_archive, snappy_java, snappy_hadoop, snappy_framed];
+    for encode in encoders.into_iter().chain([snappy_block as fn(&[u8]) -> Vec<u8>]) {
         let plain = json(100_000);
         let encoded = encode(&plain);
         let (content, error) =
@@ -537,6 +645,34 @@ fn what_follows_the_last_member_is_named_and_the_members_are_given() {
 }
 
 #[test]
+fn encodings_are_told_apart() {
+    let text = json(100);
+    for (encode, expected) in [
+        (gzip as fn(&[u8]) -> Vec<u8>, Encoding::Gzip),
+        (zstd_frame, Encoding::Zstd),
+        (zip_archive, Encoding::Zip),
+        (snappy_java, Encoding::SnappyJava),
+        (snappy_hadoop, Encoding::SnappyHadoop),
+        (snappy_framed, Encoding::SnappyFramed),
+        (snappy_block, Encoding::SnappyRaw),
+    ] {
+        // Alone, and inside of others. Two layers without a magic number are beyond guessing.
+        let mut objects = vec![encode(&text), snappy_java(&encode(&text)), gzip(&encode(&text))];
+        if !matches!(expected, Encoding::SnappyHadoop | Encoding::SnappyRaw) {
+            objects.push(snappy_block(&encode(&text)));
+            objects.push(snappy_hadoop(&encode(&text)));
+        }
+        for bytes in objects {
+            let mut decoder = Decoder::new(whole(&bytes), DecodeLimits::default());
+            let mut content = Vec::new();
+            while decoder.next_block(&mut content).unwrap() == Step::More {}
+            assert!(content == text, "{expected}");
+            assert_eq!(decoder.encodings().last(), Some(&expected));
+        }
+    }
+}
+
+#[test]
 fn a_fourth_layer_is_an_error() {
     let three = gzip(&zstd_frame(&gzip(&json(5))));
     let mut decoder = Decoder::new(whole(&three), DecodeLimits::default());
@@ -598,6 +734,35 @@ fn a_lie_about_the_length_costs_no_memory() {
         assert_eq!(kind(&decoder.next_block(&mut buf).err()), "contradicted");
         assert!(buf.capacity() < 1 << 20, "{}", buf.capacity());
     }
+    // Blocks of Snappy that declare 128 MiB, in each form, and a ZIP entry of 1 GiB of stored bytes.
+    let block = [&[0x80, 0x80, 0x80, 0x40, 11 << 2][..], br#"{"a":1,"b":"#].concat();
+    let len = (block.len() as u32).to_be_bytes();
+    let large = (128u32 << 20).to_be_bytes();
+    let java = [&snappy_java(b"")[..], &len, &block].concat();
+    let chunk = snappy_block(br#"{"a":1,"b":"#);
+    let hadoop = [&large[..], &(chunk.len() as u32).to_be_bytes(), &chunk].concat();
+    let mut framed = [&snappy_framed(b"")[..], &[0, block.len() as u8 + 4, 0, 0], &[0; 4]].concat();
+    framed.extend(&block);
+    let mut zip = zip_archive(&json(2));
+    zip[6..30].fill(0);
+    zip[21] = 0x40;
+    zip[25] = 0x40;
+    for (bytes, expected) in [
+        (java, "contradicted"),
+        (hadoop, "truncated"),
+        (framed, "contradicted"),
+        (block, "truncated"),
+        (zip, "truncated"),
+    ] {
+        let mut buf = Vec::new();
+        let mut decoder = Decoder::new(whole(&bytes), DecodeLimits::default());
+        let mut step = decoder.next_block(&mut buf);
+        if step.is_ok() {
+            step = decoder.next_block(&mut buf);
+        }
+        assert_eq!(kind(&step.err()), expected, "{:?}", decoder.encodings());
+        assert!(buf.capacity() < 1 << 20, "{}", buf.capacity());
+    }
     // A zstd frame header that declares 2^40 bytes within a window of 64 MiB.
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0xc0, 16 << 3];
     frame.extend((1u64 << 40).to_le_bytes());
@@ -622,7 +787,16 @@ fn a_bomb_stops_at_the_limit_and_is_never_held() {
         stop_after: None,
     };
     let one_member = gzip(&vec![0; 64 << 20]);
-    for bytes in [bomb(64), one_member.clone(), gzip(&one_member), zstd_frame(&vec![0; 64 << 20])] {
+    let zeros = vec![0; 64 << 20];
+    for bytes in [
+        bomb(64),
+        one_member.clone(),
+        gzip(&one_member),
+        zstd_frame(&zeros),
+        zip_archive(&zeros),
+        Encoder::SnappyJava(64 << 20).member(&zeros),
+        snappy_framed(&zeros),
+    ] {
         let mut decoder = Decoder::new(Input::Whole(bytes), limits);
         let mut buf = Vec::new();
         let error = loop {
@@ -642,10 +816,12 @@ fn a_bomb_stops_at_the_limit_and_is_never_held() {
 
 #[test]
 fn a_frame_that_needs_too_much_is_refused() {
-    // A window of 4 GiB; a dictionary.
+    // A window of 4 GiB; a dictionary; a block of 128 MiB and one byte.
     let window = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 22 << 3, 0x01, 0x00, 0x00];
     let dictionary = [0x28, 0xb5, 0x2f, 0xfd, 0x01, 0x00, 7, 0x01, 0x00, 0x00];
-    for bytes in [&window[..], &dictionary] {
+    let mut block = snappy_java(b"");
+    block.extend([0, 0, 0, 6, 0x81, 0x80, 0x80, 0x40, 0, b'{']);
+    for bytes in [&window[..], &dictionary, &block] {
         let (content, error) = decode(whole(bytes), DecodeLimits::default());
         assert_eq!((kind(&error), content.len()), ("unsupported", 0));
     }

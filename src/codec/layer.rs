@@ -151,7 +151,7 @@ impl Layer {
             let handed_out = open.handed_out;
             match self.step(out)? {
                 Turn::Done => self.finish(out),
-                Turn::Hungry if !self.source.refill() => return Err(self.cut()),
+                Turn::Hungry if !self.source.refill() => return Err(self.cut(out)),
                 Turn::Again | Turn::Hungry => {
                     if handed_out && out.len() >= self.limits.block_bytes {
                         return Ok(true);
@@ -173,7 +173,11 @@ impl Layer {
             Front::Short if self.source.available().is_empty() => {
                 return match self.failure() {
                     Some(error) => Err(Stop { error, keep: true }),
-                    None => Ok(false),
+                    None if self.codec.may_end() => Ok(false),
+                    None => {
+                        let error = DecodeError::Truncated { place: self.place() };
+                        Err(Stop { error, keep: true })
+                    }
                 };
             }
             Front::Short => {}
@@ -260,14 +264,24 @@ impl Layer {
     }
 
     /// The source has ended inside a member.
-    fn cut(&mut self) -> Stop {
-        if self.source.failure().is_none()
-            && let Codec::Gzip(gzip) = &self.codec
-            && let Some(cause) = gzip.contradiction_at_cut(self.source.available())
-        {
-            return self.damaged(cause.into());
-        }
+    fn cut(&mut self, out: &mut Output<'_>) -> Stop {
         let keep = self.source.failure().is_none_or(DecodeError::is_clean_end);
+        if keep {
+            match self.codec.at_cut(self.source.available()) {
+                Ok(content) => {
+                    let left = self.limits.object_bytes - (self.given + out.len() as u64);
+                    if content.len() as u64 > left {
+                        let limit_bytes = self.limits.object_bytes;
+                        let error = DecodeError::TooLarge { layer: self.number, limit_bytes };
+                        return Stop { error, keep: false };
+                    }
+                    out.bytes.extend_from_slice(&content);
+                }
+                Err(cause) if self.source.failure().is_none() => return self.damaged(cause.into()),
+                // The layer below is cut off, too, and may have been damaged: its news comes first.
+                Err(_) => {}
+            }
+        }
         let error = self.failure().unwrap_or(DecodeError::Truncated { place: self.place() });
         Stop { error, keep }
     }

@@ -1,7 +1,7 @@
 //! Bytes of an object in, decoded bytes out, in blocks.
 //!
-//! What an object is, its first bytes say: gzip, zstd, or else plain. Names and content types are
-//! never asked. Members follow one another, layers nest ([`LAYERS_MAX`]), and everything that is
+//! What an object is, its first bytes say: gzip, zstd, ZIP, a form of Snappy, or else plain. Names
+//! and content types are never asked. Members follow one another, layers nest ([`LAYERS_MAX`]), and everything that is
 //! held is bounded by [`DecodeLimits`], never by what a header declares. It never gives a byte that
 //! a checksum contradicts without saying so (see [`DecodeError::Contradicted`]), and it never
 //! panics over what it reads.
@@ -12,7 +12,9 @@ mod gzip;
 mod laws;
 mod layer;
 mod member;
+mod snappy;
 mod source;
+mod zip;
 mod zstd;
 
 use std::fmt;
@@ -21,13 +23,11 @@ use std::io::Read;
 pub use error::{Contradiction, DecodeError, Place, Unsupported};
 use layer::Layer;
 use member::{Codec, Front};
+use snappy::{Form, PROBE_BYTES};
 use source::Source;
 
 /// Layers of compression that are opened, one inside the other.
 pub const LAYERS_MAX: usize = 3;
-
-/// So many bytes tell every encoding from plain content.
-const MAGIC_BYTES: usize = 4;
 
 /// The bytes of one object.
 pub enum Input {
@@ -36,23 +36,43 @@ pub enum Input {
     Stream(Box<dyn Read + Send>),
 }
 
-/// How bytes are encoded, by their magic number.
+/// How bytes are encoded, by their magic number, or by what they decode to where there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     Plain,
     Gzip,
     Zstd,
+    Zip,
+    /// The stream of snappy-java, "xerial".
+    SnappyJava,
+    SnappyHadoop,
+    /// The official framing.
+    SnappyFramed,
+    /// One block.
+    SnappyRaw,
 }
 
 impl Encoding {
-    /// The encoding of what begins with `bytes`. Sources: RFC 1952, RFC 8878.
+    /// The encoding of what begins with `bytes`: its first 512 bytes, or all of it. Sources:
+    /// RFC 1952, RFC 8878, and those named in the files of the codecs.
     pub fn of(bytes: &[u8]) -> Encoding {
+        let bytes = &bytes[..bytes.len().min(PROBE_BYTES)];
         if gzip::Gzip::front(bytes) == Front::Member {
             Encoding::Gzip
         } else if zstd::Zstd::front(bytes) == Front::Member {
             Encoding::Zstd
+        } else if zip::Zip::begins(bytes) {
+            Encoding::Zip
+        } else if bytes.starts_with(&snappy::JAVA_MAGIC) {
+            Encoding::SnappyJava
+        } else if bytes.starts_with(&snappy::FRAMED_MAGIC) {
+            Encoding::SnappyFramed
         } else {
-            Encoding::Plain
+            match snappy::probe(bytes) {
+                Some(Form::Hadoop) => Encoding::SnappyHadoop,
+                Some(_) => Encoding::SnappyRaw,
+                None => Encoding::Plain,
+            }
         }
     }
 }
@@ -63,6 +83,11 @@ impl fmt::Display for Encoding {
             Encoding::Plain => "plain",
             Encoding::Gzip => "gzip",
             Encoding::Zstd => "zstd",
+            Encoding::Zip => "zip",
+            Encoding::SnappyJava => "snappy-java",
+            Encoding::SnappyHadoop => "hadoop-snappy",
+            Encoding::SnappyFramed => "framed snappy",
+            Encoding::SnappyRaw => "raw snappy",
         })
     }
 }
@@ -70,14 +95,8 @@ impl fmt::Display for Encoding {
 /// The name of a format that is known and not read: what begins with `bytes` is neither JSON nor
 /// anything that is decoded here.
 pub fn unread_format(bytes: &[u8]) -> Option<&'static str> {
-    const FORMATS: [(&[u8], &str); 6] = [
-        (b"PK\x03\x04", "a ZIP archive"),
-        (b"\x82SNAPPY\0", "a Snappy stream of snappy-java"),
-        (b"\xff\x06\0\0sNaPpY", "a framed Snappy stream"),
-        (b"PAR1", "a Parquet file"),
-        (b"ORC", "an ORC file"),
-        (b"BZh", "a bzip2 file"),
-    ];
+    const FORMATS: [(&[u8], &str); 3] =
+        [(b"PAR1", "a Parquet file"), (b"ORC", "an ORC file"), (b"BZh", "a bzip2 file")];
     FORMATS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, name)| *name)
 }
 
@@ -221,7 +240,7 @@ impl Decoder {
     /// Finds the layers, from the outside in, and gives the first block of the innermost.
     fn open(&mut self, input: Input, buf: &mut Vec<u8>) -> Result<Step, DecodeError> {
         let mut source = Source::new(input);
-        source.fill(MAGIC_BYTES);
+        source.fill(PROBE_BYTES);
         let Some(mut codec) = Codec::new(Encoding::of(source.available())) else {
             let step = self.plain(&mut source, buf);
             self.stage = Stage::Plain(source);
@@ -234,7 +253,7 @@ impl Decoder {
             let mut layer = Box::new(Layer::new(codec, number, source, self.limits));
             let start = buf.len();
             let mut result = layer.next_block(buf);
-            while matches!(result, Ok(Step::More)) && buf.len() - start < MAGIC_BYTES {
+            while matches!(result, Ok(Step::More)) && buf.len() - start < PROBE_BYTES {
                 result = layer.next_block(buf);
             }
             let Some(inner) = Codec::new(Encoding::of(&buf[start..])) else {

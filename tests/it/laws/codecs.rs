@@ -10,8 +10,9 @@ use super::draw::Draw;
 /// What a fuzzed object may decode to, in bytes: enough for every path, and soon done.
 const OBJECT_BYTES: u64 = 1 << 20;
 
-/// What a block may hold beyond the limits: the output of one step.
-const STEP_BYTES: usize = 128 << 10;
+/// What a block may hold beyond the limits: the output of one step, and what was decoded before to
+/// see whether it is encoded again.
+const STEP_BYTES: usize = (128 << 10) + 512;
 
 /// Checks every law on one object.
 pub fn check(bytes: &[u8]) {
@@ -92,7 +93,7 @@ fn decode(input: Input, limits: DecodeLimits) -> (Vec<u8>, Option<DecodeError>, 
     (content, error, decoder.encodings().to_vec())
 }
 
-/// Against flate2 and the zstd library themselves, where the object is one layer.
+/// Against flate2, snap and the zstd library themselves, where the object is one layer.
 pub fn what_decodes_is_what_others_find(bytes: &[u8]) {
     let limits = DecodeLimits { object_bytes: OBJECT_BYTES, ..DecodeLimits::default() };
     let (content, error, encodings) = decode(Input::Whole(bytes.to_vec()), limits);
@@ -106,6 +107,13 @@ pub fn what_decodes_is_what_others_find(bytes: &[u8]) {
         }
         (Encoding::Zstd, [Encoding::Zstd]) => {
             let theirs = zstd::stream::read::Decoder::new(bytes).and_then(all_of);
+            assert_agree(&content, error, theirs);
+        }
+        (Encoding::SnappyFramed, [Encoding::SnappyFramed]) => {
+            assert_agree(&content, error, all_of(snap::read::FrameDecoder::new(bytes)));
+        }
+        (Encoding::SnappyRaw, [Encoding::SnappyRaw]) => {
+            let theirs = snap::raw::Decoder::new().decompress_vec(bytes).map_err(io::Error::other);
             assert_agree(&content, error, theirs);
         }
         // More layers: what is inside of them is for the law about memory and streams.

@@ -4,6 +4,6 @@
 pub mod codecs;
 pub mod draw;
 pub mod keys;
-mod reading;
+pub mod reading;
 pub mod records;
 pub mod time;
