@@ -19,6 +19,7 @@ mod rows;
 mod schema;
 mod spec;
 mod survey;
+mod text;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
