@@ -324,6 +324,96 @@ fn caught<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 }
 
 /// Whether a type is a time of day and date that names no zone.
-pub(self) fn is_naive_nanos(dtype: &ArrowDataType) -> bool {
+fn is_naive_nanos(dtype: &ArrowDataType) -> bool {
     matches!(dtype, ArrowDataType::Timestamp(TimeUnit::Nanosecond, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use polars_parquet_format::thrift::protocol::TCompactOutputProtocol;
+    use polars_parquet_format::{
+        DataPageHeader, Encoding, FieldRepetitionType, FileMetaData, PageType, SchemaElement,
+    };
+
+    use super::*;
+
+    fn element(name: &str, num_children: Option<i32>) -> SchemaElement {
+        SchemaElement {
+            type_: None,
+            type_length: None,
+            repetition_type: Some(FieldRepetitionType::REQUIRED),
+            name: name.to_string(),
+            num_children,
+            converted_type: None,
+            scale: None,
+            precision: None,
+            field_id: None,
+            logical_type: None,
+        }
+    }
+
+    fn file_of(schema: Vec<SchemaElement>) -> Vec<u8> {
+        let metadata = FileMetaData {
+            version: 1,
+            schema,
+            num_rows: 0,
+            row_groups: Vec::new(),
+            key_value_metadata: None,
+            created_by: None,
+            column_orders: None,
+            encryption_algorithm: None,
+            footer_signing_key_metadata: None,
+        };
+        let mut footer = Vec::new();
+        let mut protocol = TCompactOutputProtocol::new(&mut footer);
+        metadata.write_to_out_protocol(&mut protocol).unwrap();
+        let len = (footer.len() as u32).to_le_bytes();
+        [&MAGIC[..], &footer, &len, &MAGIC].concat()
+    }
+
+    #[test]
+    fn a_schema_of_many_levels_is_refused_before_anything_descends_into_it() {
+        let schema = (0..200_000).map(|_| element("a", Some(1))).collect();
+        let error = ParquetRows::open(file_of(schema)).err().unwrap().to_string();
+        assert!(error.contains("64 levels"), "{error}");
+        // Many groups beside each other are no depth.
+        let beside = [element("root", Some(500))].into_iter();
+        let schema = beside.chain((0..500).map(|_| element("a", Some(0)))).collect();
+        assert!(check_footer(&file_of(schema)).is_ok());
+    }
+
+    #[test]
+    fn pages_that_declare_much_are_counted_and_not_decoded() {
+        let header = PageHeader {
+            type_: PageType::DATA_PAGE,
+            uncompressed_page_size: i32::MAX,
+            compressed_page_size: 3,
+            crc: None,
+            data_page_header: Some(DataPageHeader {
+                num_values: i32::MAX,
+                encoding: Encoding::PLAIN,
+                definition_level_encoding: Encoding::RLE,
+                repetition_level_encoding: Encoding::RLE,
+                statistics: None,
+            }),
+            index_page_header: None,
+            dictionary_page_header: None,
+            data_page_header_v2: None,
+        };
+        let mut page = Vec::new();
+        header.write_to_out_protocol(&mut TCompactOutputProtocol::new(&mut page)).unwrap();
+        page.extend([0; 3]);
+        let much = i32::MAX as u64;
+        assert_eq!(declared(&page.repeat(3)), Ok((3 * much, 3 * much)));
+        assert!(declared(&page[..page.len() - 5]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused() {
+        let cases: [&[u8]; 5] =
+            [b"", b"PAR1", b"PAR1PAR1", b"PAR1\x04\0\0\0PAR1", b"PAR1\xff\xff\xff\xffPAR1"];
+        for file in cases {
+            assert!(ParquetRows::open(file.to_vec()).is_err(), "{file:?}");
+        }
+    }
 }

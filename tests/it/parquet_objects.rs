@@ -102,7 +102,7 @@ fn a_parquet_object_is_bounded_and_damage_is_named() {
     place.put(&parquet, &whole[..whole.len() - 9]);
     place.run(LINE).ends_and_says(3, &[&parquet, "Parquet", "cut off"]);
     assert_eq!(place.records(DAY).column("n"), [1]);
-    place.put(&parquet, gzip(&whole)[..2_000].to_vec());
+    place.put(&parquet, &gzip(&whole)[..2_000]);
     place.run(LINE).ends_and_says(3, &[&parquet, "cut off"]);
     // The second of three row groups: the rows of the first are kept.
     let mut damaged = whole.clone();

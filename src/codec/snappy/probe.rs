@@ -87,12 +87,9 @@ fn begins_like_content(content: &[u8]) -> bool {
     let mut tokens = content.iter().skip_while(|byte| is_separator(byte));
     let first = tokens.next();
     let second = tokens.find(|byte| !byte.is_ascii_whitespace());
-    match (first, second) {
-        (Some(b'{'), None | Some(b'"' | b'}')) => true,
-        (
-            Some(b'['),
-            None | Some(b'[' | b']' | b'{' | b'"' | b'-' | b'0'..=b'9' | b'f' | b'n' | b't'),
-        ) => true,
+    match first {
+        Some(b'{') => matches!(second, None | Some(b'"' | b'}')),
+        Some(b'[') => second.is_none_or(|byte| br#"[]{"-0123456789fnt"#.contains(byte)),
         _ => false,
     }
 }
