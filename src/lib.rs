@@ -7,6 +7,7 @@ pub mod window;
 pub mod layout;
 pub mod store;
 pub mod codec;
+pub mod parquet;
 pub mod schema;
 pub mod json;
 pub mod time;

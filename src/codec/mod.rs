@@ -95,8 +95,7 @@ impl fmt::Display for Encoding {
 /// The name of a format that is known and not read: what begins with `bytes` is neither JSON nor
 /// anything that is decoded here.
 pub fn unread_format(bytes: &[u8]) -> Option<&'static str> {
-    const FORMATS: [(&[u8], &str); 3] =
-        [(b"PAR1", "a Parquet file"), (b"ORC", "an ORC file"), (b"BZh", "a bzip2 file")];
+    const FORMATS: [(&[u8], &str); 2] = [(b"ORC", "an ORC file"), (b"BZh", "a bzip2 file")];
     FORMATS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, name)| *name)
 }
 

@@ -20,6 +20,7 @@ mod sample;
 mod schema;
 mod spec;
 mod survey;
+mod text;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,9 +1,10 @@
-//! One object's bytes → frames, tallies and quarantine: `codec`, `json` and `time` in a row.
+//! One object's bytes → frames, tallies and quarantine: its text, `json` and `time` in a row.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::codec::{DecodeError, DecodeLimits, Decoder, Input, Step, unread_format};
+use super::text::{Text, TextError};
+use crate::codec::{DecodeError, DecodeLimits, Input, Step, unread_format};
 use crate::json::{
     Fate, Frame, MorePlaces, Options, Quarantined, Reader, Reason, Record, SOURCES, Tally, TimeText,
 };
@@ -185,7 +186,7 @@ impl ObjectReader {
         if let Some(Finding::StopAfter { good_bytes, .. }) = finding {
             limits.stop_after = Some(*good_bytes);
         }
-        let mut decoder = Decoder::new(input(content), limits);
+        let mut text = Text::new(input(content), limits);
         let key = self.spec.layout.read(&object.key);
         let object_time = ObjectTime::of_key(&key);
         let window = self.spec.window;
@@ -209,15 +210,15 @@ impl ObjectReader {
         self.buffer.clear();
         let mut wanted = 0;
         loop {
-            let last = match decoder.next_block(&mut self.buffer) {
+            let last = match text.next_block(&mut self.buffer) {
                 Ok(Step::More) => false,
                 Ok(Step::End) => true,
                 Err(error) => {
-                    if let Some(failure) = self.undecodable(&error, given, &decoder) {
+                    if let Some(failure) = self.undecodable(&error, given, &text) {
                         return Err(failure);
                     }
                     match error {
-                        DecodeError::Read { source, .. } => {
+                        TextError::Decode(DecodeError::Read { source, .. }) => {
                             let url = object.key.clone();
                             return Err(ReadFailure::Store(StoreError::from_read(source, &url)));
                         }
@@ -229,7 +230,7 @@ impl ObjectReader {
             if outcome.decoded_bytes == 0 && unread.is_none() {
                 unread = unread_format(&self.buffer);
             }
-            outcome.decoded_bytes = decoder.decoded_bytes();
+            outcome.decoded_bytes = text.bytes();
             if unread.is_some() {
                 outcome.pass_over(&mut self.buffer);
                 if last {
@@ -266,11 +267,11 @@ impl ObjectReader {
                 break;
             }
         }
-        if decoder.encodings().is_empty() {
+        if text.is_plain() {
             // A plain body was moved in: kept, it would be there beside the next one.
             self.buffer = Vec::new();
         }
-        outcome.decoded_bytes = decoder.decoded_bytes();
+        outcome.decoded_bytes = text.bytes();
         if let (Some(format), Some(whole)) = (unread, outcome.lost.first_mut()) {
             whole.reason = format!("{format}, which this version does not read");
             outcome.tally.quarantined_bytes = whole.len;
@@ -289,11 +290,14 @@ impl ObjectReader {
     /// must be taken back.
     fn undecodable<E>(
         &self,
-        error: &DecodeError,
+        error: &TextError,
         given: bool,
-        decoder: &Decoder,
+        text: &Text,
     ) -> Option<ReadFailure<E>> {
         let unread = self.buffer.len() as u64;
+        let TextError::Decode(error) = error else {
+            return None;
+        };
         let good_bytes = match error {
             DecodeError::Contradicted { good_bytes, .. } => *good_bytes,
             DecodeError::TooLarge { .. } => 0,
@@ -304,8 +308,8 @@ impl ObjectReader {
             _ => return None,
         };
         // Nothing beyond the good bytes has been looked at yet, or all of it must be unread.
-        let untouched = decoder.decoded_bytes() == good_bytes
-            || decoder.decoded_bytes() - unread == 0 && good_bytes == 0 && unread == 0;
+        let untouched = text.bytes() == good_bytes
+            || text.bytes() - unread == 0 && good_bytes == 0 && unread == 0;
         if untouched {
             return None;
         }

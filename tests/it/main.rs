@@ -18,6 +18,7 @@ mod matrix;
 mod numbers;
 mod options;
 mod out_s3;
+mod parquet_objects;
 mod place;
 mod plan;
 mod publish;

@@ -11,6 +11,7 @@ use snap::read::FrameDecoder;
 
 use super::super::error::{Contradiction, Unsupported};
 use super::super::member::{Fault, Front, Moved, Turn};
+use super::block::{self, Head};
 
 pub(in super::super) const FRAMED_MAGIC: [u8; 10] = *b"\xff\x06\0\0sNaPpY";
 /// A kind, and a length of three bytes.
@@ -27,7 +28,8 @@ enum State {
     Header,
     /// A chunk of so many bytes, with its header.
     Chunk(usize),
-    Give,
+    /// What a chunk declares as the length of its content, and no chunk exceeds.
+    Give(usize),
     /// What is left of a chunk that carries nothing, in bytes.
     Skip(usize),
 }
@@ -58,8 +60,8 @@ impl Framed {
 
     pub fn room(&self) -> usize {
         match self.state {
-            // One byte more than any chunk: where the output is not filled, the chunk has ended.
-            State::Give => CONTENT_BYTES_MAX + 1,
+            // One byte more than the content: where the output is not filled, the chunk has ended.
+            State::Give(content) => content + 1,
             _ => 0,
         }
     }
@@ -98,10 +100,10 @@ impl Framed {
                 feed.set_position(0);
                 feed.get_mut().clear();
                 feed.get_mut().extend_from_slice(chunk);
-                self.state = State::Give;
+                self.state = State::Give(declared(chunk));
                 Ok(Moved { consumed: len, produced: 0, turn: Turn::Again })
             }
-            State::Give => {
+            State::Give(_) => {
                 let produced = self.chunks.read(out).map_err(|error| fault(&error))?;
                 let turn = if produced < out.len() { Turn::Done } else { Turn::Again };
                 Ok(Moved { consumed: 0, produced, turn })
@@ -117,6 +119,17 @@ impl Framed {
             _ => Ok(Vec::new()),
         }
     }
+}
+
+/// The length of a chunk's content, as far as it can be right.
+fn declared(chunk: &[u8]) -> usize {
+    let behind = chunk.get(CHUNK_HEADER_BYTES + CHECKSUM_BYTES..).unwrap_or_default();
+    let content = match (chunk[0], block::head(behind)) {
+        (COMPRESSED, Head::Whole { content, .. }) => content,
+        (UNCOMPRESSED, _) => behind.len(),
+        _ => 0,
+    };
+    content.min(CONTENT_BYTES_MAX)
 }
 
 fn fault(error: &std::io::Error) -> Contradiction {

@@ -89,10 +89,7 @@ fn begins_like_content(content: &[u8]) -> bool {
     let second = tokens.find(|byte| !byte.is_ascii_whitespace());
     match first {
         Some(b'{') => matches!(second, None | Some(b'"' | b'}')),
-        Some(b'[') => {
-            let begins_value = b"[]{\"-0123456789fnt";
-            second.is_none_or(|byte| begins_value.contains(byte))
-        }
+        Some(b'[') => second.is_none_or(|byte| br#"[]{"-0123456789fnt"#.contains(byte)),
         _ => false,
     }
 }
