@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares what several programs made of one day: check.py aggregates|records [--all-columns] NAME=FILE …
+"""Compares what several programs made of one day.
 
 For aggregates: the same hours and types, the same numbers of records, minima and maxima; sums and means within
 1e-12 of their size; quantiles within 5 % and distinct counts within 15 %, for these are estimates,
@@ -12,6 +12,7 @@ Prints problems on stderr. On stdout, as JSON: the number of records, and a dige
 Exit code 1 where there are problems.
 """
 
+import argparse
 import hashlib
 import json
 import math
@@ -127,10 +128,23 @@ def close(one, other):
     return one == other
 
 
+def parse_args():
+    def named(text):
+        name, separator, path = text.partition("=")
+        if not separator:
+            raise argparse.ArgumentTypeError(f"{text} is not NAME=FILE")
+        return name, path
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("job", choices=("aggregates", "records"))
+    parser.add_argument("--all-columns", action="store_true", help="of records, compare every column")
+    parser.add_argument("files", type=named, nargs="+", metavar="NAME=FILE", help="who made it, and the Parquet file")
+    args = parser.parse_args()
+    return args.job, args.all_columns, dict(args.files)
+
+
 def main():
-    job, *rest = sys.argv[1:]
-    all_columns = "--all-columns" in rest
-    files = dict(pair.split("=", 1) for pair in rest if pair != "--all-columns")
+    job, all_columns, files = parse_args()
     db = duckdb.connect()
     db.execute("set timezone = 'UTC'")
     read = {"aggregates": aggregates, "records": records}[job]

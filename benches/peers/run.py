@@ -448,7 +448,13 @@ def positive(kind):
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    class Help(argparse.ArgumentDefaultsHelpFormatter):
+        """Says the default where there is one."""
+
+        def _get_help_string(self, action):
+            return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=Help)
     rows = parser.add_argument_group("which rows")
     rows.add_argument("--only", choices=JOBS, action="append", help="one of the jobs; may be repeated (default: both)")
     rows.add_argument("--shape", choices=SHAPES, action="append", help="one of the shapes; may be repeated (default: both; with --s3 it is narrow)")
