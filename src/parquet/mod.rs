@@ -10,8 +10,10 @@
 
 mod json;
 
+use std::cell::Cell;
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
 
 use polars_arrow::array::Array;
 use polars_arrow::datatypes::{ArrowDataType, Field, TimeUnit};
@@ -317,10 +319,23 @@ fn check_footer(file: &[u8]) -> Result<(), ParquetError> {
     Ok(())
 }
 
-/// The library may panic over a file that is not what it seems.
+/// The library may panic over a file that is not what it seems. That is said of the file, and not
+/// beside: the panic hook of the process stays silent on this thread meanwhile.
 fn caught<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(read))
-        .unwrap_or_else(|_| Err("the Parquet reader gave up on it".to_string()))
+    thread_local!(static CATCHING: Cell<bool> = const { Cell::new(false) });
+    static SILENCE: Once = Once::new();
+    SILENCE.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |what| {
+            if !CATCHING.get() {
+                print(what);
+            }
+        }));
+    });
+    CATCHING.set(true);
+    let read = catch_unwind(AssertUnwindSafe(read));
+    CATCHING.set(false);
+    read.unwrap_or_else(|_| Err("the Parquet reader gave up on it".to_string()))
 }
 
 /// Whether a type is a time of day and date that names no zone.

@@ -130,6 +130,29 @@ fn no_cut_and_no_flipped_bit_ends_the_program() {
 }
 
 #[test]
+fn what_the_library_panics_over_is_named_and_no_panic_is_shown() {
+    let whole = fixture("snappy.parquet");
+    let gave_up = |bytes: Vec<u8>| {
+        let mut text = Vec::new();
+        let read = ParquetRows::open(bytes).and_then(|mut rows| {
+            while rows.next_block(&mut text)? {}
+            Ok(())
+        });
+        read.is_err_and(|error| error.to_string().contains("gave up"))
+    };
+    let flipped = (0..whole.len() * 8).rev().step_by(7).map(|bit| {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        bytes
+    });
+    let hostile = flipped.take(3_000).find(|bytes| gave_up(bytes.clone()));
+    let place = Place::new();
+    place.put(&key("s", "2022-04-18T03:00:00", 0), hostile.expect("one of these panics"));
+    let ran = place.run(LINE).ends_and_says(3, &["the Parquet reader gave up on it"]);
+    assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+}
+
+#[test]
 fn an_orc_object_is_named() {
     let place = Place::new();
     place.put(&key("s", "2022-04-18T03:00:00", 0), b"ORC\x0a\x0b\x0c");
