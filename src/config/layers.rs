@@ -17,7 +17,7 @@ use super::Surroundings;
 use super::file::{Entry, SettingsFile};
 use super::origin::{Origin, flag, variable};
 use super::refusal::refusal;
-use super::value::closest;
+use super::value::{MOST_AT_ONCE, closest};
 use crate::cli::{Cli, TYPED_ONLY};
 use crate::error::{Error, redacted};
 
@@ -87,6 +87,7 @@ struct Given {
 
 pub fn layer(args: &[OsString], around: &Surroundings) -> Result<Layered, Error> {
     let command = Cli::command();
+    let args = &with_negative_values(args, &command);
     // A first look, with the program's own defaults: help shows those, and a mistake in what
     // was typed is reported before one in the file.
     let typed = match command.clone().try_get_matches_from(args) {
@@ -126,6 +127,37 @@ pub fn layer(args: &[OsString], around: &Surroundings) -> Result<Layered, Error>
         file: file.map(|file| file.path),
         unknown_variables,
     })))
+}
+
+/// `--settle -2h` as `--settle=-2h`: what begins with a minus and a digit is no option, since none
+/// is called so, and its option shall say what is wrong with it.
+fn with_negative_values(args: &[OsString], command: &clap::Command) -> Vec<OsString> {
+    let wants_value = |word: &str| {
+        let mut known = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        known.any(|arg| {
+            let long = arg.get_long().is_some_and(|long| word.strip_prefix("--") == Some(long));
+            let short = arg.get_short().is_some_and(|short| word == format!("-{short}"));
+            (long || short) && Kind::of(arg) != Kind::Switch
+        })
+    };
+    let is_negative = |word: &str| {
+        let rest = word.strip_prefix('-').unwrap_or_default();
+        rest.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let mut joined: Vec<OsString> = Vec::with_capacity(args.len());
+    for arg in args {
+        let option = joined.last().and_then(|before| before.to_str()).filter(|b| wants_value(b));
+        let negative = arg.to_str().filter(|word| is_negative(word));
+        match (option, negative) {
+            (Some(option), Some(value)) => {
+                let both = format!("{option}={value}");
+                joined.pop();
+                joined.push(both.into());
+            }
+            _ => joined.push(arg.clone()),
+        }
+    }
+    joined
 }
 
 /// A refusal of what was typed. An unknown option is looked for among those of its command.
@@ -170,7 +202,10 @@ fn of_this_machine(around: &Surroundings, file: Option<&SettingsFile>) -> BTreeM
     let mut given = BTreeMap::new();
     given.insert(
         "jobs".to_string(),
-        Given { values: vec![around.cpus.to_string()], origin: Origin::Default },
+        Given {
+            values: vec![around.cpus.get().min(MOST_AT_ONCE).to_string()],
+            origin: Origin::Default,
+        },
     );
     if let Some(file) = file {
         let schema = file.folder().join("rawcat.schema.json");
