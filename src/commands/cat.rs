@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use chrono::{DateTime, Utc};
 
-use super::windows::{job_error, open_store, read_spec, windows};
+use super::windows::{job_error, nothing_found, open_store, read_spec, shown, windows};
 use crate::config::{CatConfig, CatWhat};
 use crate::error::{Error, ExitCode, Interrupt, printable, say};
 use crate::job::{PrintError, Printed, Printing, print_days, print_key};
@@ -31,10 +31,16 @@ pub fn cat(config: &CatConfig, interrupt: &Interrupt) -> Result<ExitCode, Error>
             for window in windows(days)? {
                 let spec = read_spec(&config.input, window)?;
                 let progress = Progress::new(quietly(config.mode));
+                let source = shown(&config.input.source);
+                let flag = interrupt.flag();
                 let printed =
-                    print_days(&spec, &store, &printing, &mut *out, &progress, interrupt.flag());
+                    print_days(&spec, &source, &store, &printing, &mut *out, &progress, flag);
                 progress.finish();
-                skipped |= report(&printed.map_err(print_error)?);
+                let printed = printed.map_err(print_error)?;
+                skipped |= report(&printed);
+                if printed.records == 0 {
+                    say(&format!("rawcat: {}", nothing_found(&window, printed.nearest)));
+                }
             }
         }
         CatWhat::Key(key) => {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::windows::{fetch_spec, job_error, open_out, open_store, shown, windows};
 use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt, say};
-use crate::job::{self, JobSpec, Outcome};
+use crate::job::{self, JobSpec, Misfit, MixedColumn, Outcome, UnreadTime};
 use crate::layout;
 use crate::progress::{
     Counted, Files, Mode, Nearest, Objects, Progress, Quarantined, Records, Summary, Verdict,
@@ -48,6 +48,11 @@ pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
             && (config.json || config.mode == Mode::Quiet)
         {
             say(&format!("rawcat: {why}"));
+        }
+        if let Some(fewer) = fewer(&outcome.manifest)
+            && (config.json || config.mode == Mode::Quiet)
+        {
+            say(&format!("warning: {}: {fewer}", spec.target().id()));
         }
     }
     Ok(code)
@@ -127,6 +132,7 @@ fn summary(spec: &JobSpec, outcome: &Outcome, out: &Published, started: Instant)
         empty_hours: details.empty_hours.iter().map(|hour| hour.start()).collect(),
         nearest: details.nearest.map(|(before, after)| nearest(manifest, before, after)),
         notes: notes(spec, outcome),
+        replaced: manifest.run.replaced.as_ref().map(job::replaced_text),
         files: match withheld {
             Some(why) => Files::Withheld(why.clone()),
             None => Files::Published(written(spec, manifest, out)),
@@ -153,14 +159,40 @@ fn nearest(
     }
 }
 
+/// What may have been meant otherwise, each with an example and what to do.
 fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
     let manifest = &outcome.manifest;
+    let details = &outcome.details;
     let mut notes = Vec::new();
-    if outcome.details.sparse {
+    notes.extend(fewer(manifest));
+    if details.sparse {
         notes.push(
             "groups times buckets exceed a million: buckets without records have no rows"
                 .to_string(),
         );
+    }
+    if let Some((key, unread)) = &details.unread_time {
+        let records = count_of(&count_text(manifest.time.unreadable), "record");
+        let UnreadTime { offset, field, value } = unread;
+        notes.push(format!(
+            "{records} took the object's time, because no time field in them reads as a time \
+             within 1990 to 2100: {field} is '{value}' in {key}:{offset}; name another field by \
+             --time-field, or mend the producer"
+        ));
+    }
+    for Misfit { column, column_type, value, place } in &details.misfits {
+        notes.push(format!(
+            "{column} is declared {column_type}, and {value} does not read as one ({place}); such \
+             records are quarantined: check --type and rawcat.schema.json"
+        ));
+    }
+    for MixedColumn { name, records, place } in &details.mixed {
+        let have = if *records == 1 { "has" } else { "have" };
+        let records = count_of(&count_text(*records), "record");
+        notes.push(format!(
+            "{name} is json here, because {records} {have} a list or an object there ({place}): \
+             text in it stands in quotes; --type {name}=text quarantines such records"
+        ));
     }
     for metric in manifest.metrics.iter().filter(|m| m.numbers == 0 && m.not_numbers > 0) {
         let values = count_text(metric.not_numbers);
@@ -181,10 +213,22 @@ fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
         notes.push(format!("{keys} more than once in one record; the last value counts"));
     }
     if manifest.time.leap_clamped > 0 {
-        notes
-            .push(format!("{} times said :60 and count as :59.999999", manifest.time.leap_clamped));
+        let times = count_of(&count_text(manifest.time.leap_clamped), "time");
+        let count = if manifest.time.leap_clamped == 1 { "counts" } else { "count" };
+        notes.push(format!("{times} said :60 and {count} as :59.999999"));
     }
     notes
+}
+
+/// A complete run may replace a day that had more: objects may be gone on purpose. It is said.
+fn fewer(manifest: &Manifest) -> Option<String> {
+    let before = manifest.run.replaced?;
+    let fewer = before.records.checked_sub(manifest.records.day).filter(|fewer| *fewer > 0)?;
+    let fewer = count_of(&count_text(fewer), "record");
+    Some(format!(
+        "{fewer} fewer than in what it replaces: if that was not meant, check --source and the \
+         options, and fetch again"
+    ))
 }
 
 fn written(spec: &JobSpec, manifest: &Manifest, out: &Published) -> Vec<Written> {

@@ -5,10 +5,10 @@ use std::io::Write;
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
-use super::windows::{fetch_spec, job_error, open_store, shown, windows};
+use super::windows::{fetch_spec, job_error, nothing_found, open_store, shown, windows};
 use crate::config::FetchConfig;
-use crate::error::{Error, ExitCode, Interrupt, printable};
-use crate::job::{self, JobSpec, Plan};
+use crate::error::{Error, ExitCode, Interrupt, printable, say};
+use crate::job::{self, Excluded, JobSpec, Plan};
 use crate::layout;
 use crate::progress::{Mode, Progress, bytes_text, count_text, counted};
 use crate::window::{Hour, HourRange};
@@ -17,18 +17,18 @@ use crate::window::{Hour, HourRange};
 pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
     let windows = windows(&config.days)?;
     let store = open_store(&config.input.source, &config.input.s3)?;
+    let source = shown(&config.input.source);
     let mut code = ExitCode::Complete;
     for window in windows {
         interrupt.check()?;
         let spec = fetch_spec(config, window)?;
         let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
-        let plan = job::plan(&spec, &store, &progress).map_err(job_error);
+        let plan = job::plan(&spec, &source, &store, &progress).map_err(job_error);
         progress.finish();
         let plan = plan?;
         if plan.prefixes.iter().any(|prefix| prefix.failure.is_some()) {
             code = ExitCode::Skipped;
         }
-        let source = shown(&config.input.source);
         let text = match config.json {
             true => {
                 let mut text = serde_json::to_string_pretty(&to_json(&spec, &source, &plan))
@@ -40,6 +40,9 @@ pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Err
         };
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
+        if plan.nearest.is_some() {
+            say(&format!("rawcat: {}", nothing_found(&window, plan.nearest)));
+        }
     }
     Ok(code)
 }
@@ -78,6 +81,14 @@ fn to_json(spec: &JobSpec, source: &str, plan: &Plan) -> Value {
         .iter()
         .map(|object| json!({ "key": object.key, "bytes": object.bytes, "etag": object.etag }))
         .collect();
+    let excluded: Vec<Value> = plan
+        .excluded
+        .iter()
+        .map(|(reason, excluded)| {
+            let Excluded { objects, examples } = excluded;
+            json!({ "reason": reason, "objects": objects, "examples": examples })
+        })
+        .collect();
     json!({
         "window": {
             "date": window.date.map(|date| date.to_string()),
@@ -90,6 +101,11 @@ fn to_json(spec: &JobSpec, source: &str, plan: &Plan) -> Value {
         "listing_max": hours_json(&plan.hours_at_most),
         "prefixes": prefixes,
         "objects": objects,
+        "excluded": excluded,
+        "nearest": plan.nearest.map(|(before, after)| json!({
+            "before": before.map(layout::prefix_of),
+            "after": after.map(layout::prefix_of),
+        })),
         "bytes": plan.bytes,
         "requests": plan.requests,
     })

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::windows::{job_error, open_store, read_spec, shown, windows};
+use super::windows::{job_error, nothing_found, open_store, read_spec, shown, windows};
 use crate::config::SchemaConfig;
 use crate::error::{Error, ExitCode, Interrupt, printable, say};
 use crate::job::{DayColumn, DaySchema, schema_of};
@@ -35,6 +35,9 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
         let text = if config.json { to_json(&found) } else { to_text(&found) };
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
+        if found.rows == 0 {
+            say(&format!("rawcat: {}", nothing_found(&window, found.nearest)));
+        }
         for reason in found.manifest.verdict.reasons.iter().filter(|_| code == ExitCode::Skipped) {
             say(&format!("rawcat: {reason}"));
         }
@@ -85,6 +88,16 @@ fn to_json(found: &DaySchema) -> String {
     text
 }
 
+/// Characters of a name that are shown: a key may be as long as a record.
+const NAME_SHOWN: usize = 80;
+
+fn shortened(name: String) -> String {
+    match name.char_indices().nth(NAME_SHOWN) {
+        Some((cut, _)) => format!("{}…", &name[..cut]),
+        None => name,
+    }
+}
+
 fn to_text(found: &DaySchema) -> String {
     let mut rows: Vec<[String; 4]> =
         vec![["column".to_string(), "type".to_string(), "filled".to_string(), String::new()]];
@@ -101,7 +114,7 @@ fn to_text(found: &DaySchema) -> String {
             format!("{:.1} %", (filled * 10.0).floor() / 10.0)
         };
         rows.push([
-            printable(&column.spec.name).into_owned(),
+            shortened(printable(&column.spec.name).into_owned()),
             column.spec.column_type.to_string(),
             filled,
             note,

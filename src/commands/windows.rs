@@ -6,12 +6,13 @@ use crate::aggregate::Metrics;
 use crate::codec::DecodeLimits;
 use crate::config::{FetchConfig, InputConfig, S3Config, Selection, Span};
 use crate::error::Error;
-use crate::job::{Export, JobError, JobSpec};
+use crate::job::{Export, JobError, JobSpec, NearestHours};
+use crate::layout;
 use crate::publish::{PublishError, Published};
 use crate::schema::{Path as SchemaPath, Pins, pins_from_json};
 use crate::store::{FetchLimits, SourceUrl, Store, StoreOptions};
 use crate::time::TimeRule;
-use crate::window::{Window, WindowError};
+use crate::window::{Hour, Window, WindowError};
 
 /// The windows that the user selected, in their order.
 pub fn windows(days: &Selection) -> Result<Vec<Window>, Error> {
@@ -122,6 +123,23 @@ fn is_same_column(one: &str, other: &str) -> bool {
     }
 }
 
+/// That a window has no records, and where the nearest objects are.
+pub fn nothing_found(window: &Window, nearest: Option<NearestHours>) -> String {
+    let name = match window.date {
+        Some(date) => format!("{date} in {}", window.tz),
+        None => window.describe(),
+    };
+    let Some((before, after)) = nearest else {
+        return format!("no records of {name}");
+    };
+    let place = |hour: Option<Hour>, side: &str| {
+        hour.map(|hour| format!("{} {side} it", layout::prefix_of(hour)))
+    };
+    let places: Vec<String> =
+        [place(before, "before"), place(after, "after")].into_iter().flatten().collect();
+    format!("no objects for {name}; the nearest are in {}", places.join(" and "))
+}
+
 /// Opens the source.
 pub fn open_store(source: &SourceUrl, s3: &S3Config) -> Result<Store, Error> {
     Store::open(source, &store_options(s3)).map_err(Error::failed)
@@ -174,7 +192,7 @@ pub fn job_error(error: JobError) -> Error {
         JobError::Publish(error @ PublishError::OtherZone { .. }) => {
             Error::Usage { message: error.to_string(), hint: None }
         }
-        error @ JobError::NoTimeField { .. } => {
+        error @ (JobError::NoTimeField { .. } | JobError::NoTimeInField { .. }) => {
             Error::Usage { message: error.to_string(), hint: None }
         }
         other => Error::failed(other),

@@ -11,10 +11,13 @@
 mod account;
 mod again;
 mod cut;
+mod doubt;
+mod elsewhere;
 mod gather;
 mod listing;
 mod print;
 mod read;
+mod replace;
 mod rows;
 mod schema;
 mod spec;
@@ -30,22 +33,27 @@ use crate::aggregate::{AggregateError, Tables};
 use crate::chart::{self, ChartError, ChartSpec};
 use crate::json::Reason;
 use crate::layout;
-use crate::progress::{Phase, Progress};
+use crate::progress::{Phase, Progress, count_text};
 use crate::publish::{
-    Item, Manifest, Out, PublishError, QuarantineRow, RunNote, Stage, State, Step, Target,
+    Item, Manifest, Out, PublishError, QuarantineRow, RunNote, Stage, State, Step,
     quarantine_table, write_table,
 };
 use crate::store::{Store, StoreError};
 use crate::window::Hour;
 
+pub use doubt::{Misfit, MixedColumn, UnreadTime};
+pub use elsewhere::{NearestHours, first_hour};
 pub use listing::{Excluded, Failure, ListedPrefix};
 pub use print::{PrintError, Printed, Printing, print_days, print_key};
 pub use read::Finding;
+pub use replace::shown as replaced_text;
 pub use schema::{DayColumn, DaySchema, schema_of};
 pub use spec::{Export, JobSpec};
 
+use doubt::misfits;
 use gather::{Gathered, Piece, Run, ended_by, gather};
-use listing::{Listed, nearest_hours};
+use listing::Listed;
+use replace::Decision;
 use survey::{Survey, survey};
 
 /// Why a job did not end with a published day.
@@ -61,16 +69,18 @@ pub enum JobError {
     Chart(#[from] ChartError),
     #[error("{key} is not what it was when it was first read in this run; run again")]
     NotTheSame { key: String },
-    #[error(
-        "{source_name} holds no folders of years (2022/…): give the place that holds them, as \
-         s3://bucket/rawdata/"
-    )]
-    NoYears { source_name: String },
+    #[error("{source_name} {problem}: {advice}")]
+    NoYears { source_name: String, problem: &'static str, advice: String },
     #[error(
         "no record has the time field {field:?}: nothing is published; check --time-field against \
          a record, as `rawcat cat` prints it"
     )]
     NoTimeField { field: String },
+    #[error(
+        "the field {field:?} reads as a time within 1990 to 2100 in none of {records} records: \
+         nothing is published; check --time-field against a record, as `rawcat cat` prints it"
+    )]
+    NoTimeInField { field: String, records: String },
     #[error("none of the {hours} hours could be listed; {prefix}: {reason}")]
     NothingListed { hours: usize, prefix: String, reason: String },
     #[error(
@@ -113,7 +123,13 @@ pub struct Details {
     /// Why the day can still change although nothing was skipped.
     pub still_open: Option<String>,
     /// Hours before and behind the window that hold objects, where the window has none.
-    pub nearest: Option<(Option<Hour>, Option<Hour>)>,
+    pub nearest: Option<NearestHours>,
+    /// Columns of JSON that hold text, too.
+    pub mixed: Vec<MixedColumn>,
+    /// Declared types, and values that do not read as them.
+    pub misfits: Vec<Misfit>,
+    /// The first record whose time field does not read as a time, and its key.
+    pub unread_time: Option<(String, UnreadTime)>,
 }
 
 /// Reads a window's objects and publishes it.
@@ -164,14 +180,11 @@ fn publish_window(
     let columns = made.gathered.schema.columns(&spec.pins);
     let mut manifest =
         account::manifest(spec, source, &survey, &made.gathered, &columns, &made.nulls, metrics);
-    let mut details = details(spec, store, &survey, &made.gathered)?;
+    let mut details = details(spec, &survey, &made.gathered);
+    details.nearest = elsewhere::nearest(store, source, survey.hours.first, &survey.listed)?;
+    details.mixed = made.gathered.nested.beside_text(&columns, &spec.pins);
     details.sparse = made.tables.as_ref().is_some_and(|tables| !tables.filled);
-    if let Some(field) = &spec.rule.field
-        && manifest.records.parsed == 0
-        && manifest.quarantine.iter().any(|note| note.reason == Reason::TimeMissing.text())
-    {
-        return Err(JobError::NoTimeField { field: field.clone() });
-    }
+    check_time_field(spec, &manifest)?;
     if let Some((prefix, failure)) = survey.listed.failed_prefixes().next()
         && survey.listed.prefixes.iter().all(|prefix| prefix.failure.is_some())
     {
@@ -182,12 +195,12 @@ fn publish_window(
             reason,
         });
     }
-    if let Some((None, None)) = details.nearest {
-        return Err(JobError::NoYears { source_name: source.to_string() });
-    }
-    if let Some(why) = withheld(spec, out, &target, &manifest)? {
-        return Ok(Outcome { manifest, details, withheld: Some(why) });
-    }
+    let replaced = match replace::decide(spec, out, &target, &manifest)? {
+        Decision::Withhold(why) => {
+            return Ok(Outcome { manifest, details, withheld: Some(why) });
+        }
+        Decision::Publish(replaced) => replaced,
+    };
     stop_if(interrupted)?;
     write_outputs(spec, &mut stage, &made, &manifest, &details, interrupted)?;
     manifest.run = RunNote {
@@ -195,10 +208,30 @@ fn publish_window(
         started_utc: spec.now_utc.to_rfc3339_opts(SecondsFormat::Millis, true),
         duration_ms: started.elapsed().as_millis() as u64,
         jobs: spec.jobs as u64,
+        replaced,
     };
     stop_if(interrupted)?;
     stage.publish(&mut manifest)?;
     Ok(Outcome { manifest, details, withheld: None })
+}
+
+/// Refuses a `--time-field` that gave no record its time: that is a mistake, and no damage.
+fn check_time_field(spec: &JobSpec, manifest: &Manifest) -> Result<(), JobError> {
+    let Some(field) = spec.rule.field.clone().filter(|_| manifest.records.parsed == 0) else {
+        return Ok(());
+    };
+    let records = |reason: Reason| {
+        let notes = manifest.quarantine.iter().filter(|note| note.reason == reason.text());
+        notes.map(|note| note.records).sum::<u64>()
+    };
+    match (records(Reason::TimeMissing), records(Reason::TimeUnreadable)) {
+        (0, 0) => Ok(()),
+        (_, 0) => Err(JobError::NoTimeField { field }),
+        (missing, unreadable) => {
+            let records = count_text(missing + unreadable);
+            Err(JobError::NoTimeInField { field, records })
+        }
+    }
 }
 
 /// A day with more columns is refused: no reader of tables wants them, and each costs memory in
@@ -252,35 +285,6 @@ fn read_window(
     let records_written = records.is_some();
     let nulls = records.map(|file| file.nulls).unwrap_or_default();
     Ok(Made { gathered, tables, nulls, records_written })
-}
-
-/// Why this result must not be published, if so: objects or prefixes failed, or nothing was
-/// found, and a day is there.
-fn withheld(
-    spec: &JobSpec,
-    out: &Out<'_>,
-    target: &Target,
-    manifest: &Manifest,
-) -> Result<Option<String>, JobError> {
-    if spec.accept_incomplete {
-        return Ok(None);
-    }
-    let failed = !manifest.objects.failed.is_empty()
-        || manifest.listing.prefixes.iter().any(|prefix| prefix.error.is_some());
-    let nothing = manifest.records.day == 0;
-    if !failed && !nothing {
-        return Ok(None);
-    }
-    let why = match out.manifest(target)? {
-        None => return Ok(None),
-        Some(_) if failed => "this run is incomplete",
-        Some(before) if before.records.day > 0 => "this run found no record",
-        Some(_) => return Ok(None),
-    };
-    Ok(Some(format!(
-        "{why} and the day is published already: it is left as it was; run again, or give \
-         --accept-incomplete to replace it"
-    )))
 }
 
 /// Writes everything but `records` into the stage.
@@ -363,12 +367,7 @@ pub fn verdict_text(manifest: &Manifest) -> String {
     }
 }
 
-fn details(
-    spec: &JobSpec,
-    store: &Store,
-    survey: &Survey,
-    gathered: &Gathered,
-) -> Result<Details, JobError> {
+fn details(spec: &JobSpec, survey: &Survey, gathered: &Gathered) -> Details {
     const PLACES: usize = 3;
     let mut places: Vec<(String, Vec<String>)> = Vec::new();
     for (key, _, lost) in &gathered.lost {
@@ -379,18 +378,17 @@ fn details(
             None => places.push((lost.reason.clone(), vec![place])),
         }
     }
-    let nothing =
-        survey.listed.objects.is_empty() && survey.listed.failed_prefixes().next().is_none();
-    // Advice only: a source that lets its folders be listed in part is no failure.
-    let nearest = nothing.then(|| nearest_hours(store, survey.hours.first).ok()).flatten();
-    Ok(Details {
+    Details {
         places,
         empty_hours: account::empty_hours(spec, survey),
         still_open: account::still_open(spec),
         sparse: false,
+        mixed: Vec::new(),
+        misfits: misfits(&gathered.lost, &spec.pins),
+        unread_time: gathered.unread_time.clone(),
         listing_cut: survey.cut.then_some(account::LISTING_CUT),
-        nearest,
-    })
+        nearest: None,
+    }
 }
 
 /// What `fetch` would do: its first listing, before anything is downloaded.
@@ -405,18 +403,22 @@ pub struct Plan {
     pub bytes: u64,
     /// Requests of the listing, and one for each object.
     pub requests: u64,
-    pub nearest: Option<(Option<Hour>, Option<Hour>)>,
+    pub nearest: Option<NearestHours>,
 }
 
 /// Lists a window's hours as `fetch` does at first.
-pub fn plan(spec: &JobSpec, store: &Store, progress: &Progress) -> Result<Plan, JobError> {
+pub fn plan(
+    spec: &JobSpec,
+    source: &str,
+    store: &Store,
+    progress: &Progress,
+) -> Result<Plan, JobError> {
     let hours = spec.window.hours(spec.look_back, spec.look_ahead);
     let mut listed = Listed::default();
     progress.phase(Phase::Listing, 0, 0);
     let all: Vec<Hour> = hours.iter().collect();
     listed.add(store, &all, &|found| progress.found(found as u64))?;
-    let nothing = listed.objects.is_empty();
-    let nearest = nothing.then(|| nearest_hours(store, hours.first).ok()).flatten();
+    let nearest = elsewhere::nearest(store, source, hours.first, &listed)?;
     Ok(Plan {
         hours_at_most: spec.hours_at_most(),
         hours,

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::elsewhere::{self, NearestHours};
 use super::gather::Gathered;
 use super::listing::{Failure, name_and_reason};
 use super::read::{ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
@@ -36,6 +37,8 @@ pub struct Printed {
     pub lost: Vec<(String, String)>,
     /// (key, reason) of objects and prefixes that could not be read.
     pub failed: Vec<(String, String)>,
+    /// Where objects are, if the window's hours hold none.
+    pub nearest: Option<NearestHours>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,7 @@ pub enum PrintError {
 /// Prints the records of a window.
 pub fn print_days(
     spec: &JobSpec,
+    source: &str,
     store: &Store,
     printing: &Printing,
     out: &mut (dyn Write + Send),
@@ -64,7 +68,10 @@ pub fn print_days(
 ) -> Result<Printed, PrintError> {
     let mut findings = HashMap::new();
     let survey = survey(spec, store, &mut findings, progress, interrupted)?;
-    let mut printed = Printed::default();
+    let mut printed = Printed {
+        nearest: elsewhere::nearest(store, source, survey.hours.first, &survey.listed)?,
+        ..Printed::default()
+    };
     for (prefix, failure) in survey.listed.failed_prefixes() {
         printed.failed.push((prefix.prefix.clone(), failure.reason.clone()));
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 
+use super::elsewhere::{self, NearestHours};
 use super::gather::{Run, gather};
 use super::{JobError, JobSpec, learning, survey};
 use crate::json::{Column, Frame, Literal, Values, read_number_text};
@@ -74,6 +75,8 @@ pub struct DaySchema {
     pub columns: Vec<DayColumn>,
     /// The books of the reading: what was skipped stands there.
     pub manifest: Manifest,
+    /// Where objects are, if the window's hours hold none.
+    pub nearest: Option<NearestHours>,
 }
 
 #[derive(Debug)]
@@ -95,6 +98,7 @@ pub fn schema_of(
 ) -> Result<DaySchema, JobError> {
     let mut findings = HashMap::new();
     let mut survey = survey(spec, store, &mut findings, progress, interrupted)?;
+    let nearest = elsewhere::nearest(store, source, survey.hours.first, &survey.listed)?;
     let bytes = survey.objects.iter().map(|object| object.bytes).sum();
     let mut gathered = learning(&mut findings, |findings| {
         progress.phase(Phase::Reading, survey.objects.len() as u64, bytes);
@@ -111,5 +115,10 @@ pub fn schema_of(
         let numeric_text = fill.numeric_text().filter(|_| is_text);
         DayColumn { spec, values: fill.values, numeric_text }
     });
-    Ok(DaySchema { rows: gathered.rows_of_the_day(), columns: columns.collect(), manifest })
+    Ok(DaySchema {
+        rows: gathered.rows_of_the_day(),
+        columns: columns.collect(),
+        manifest,
+        nearest,
+    })
 }
