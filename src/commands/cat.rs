@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::windows::{job_error, nothing_found, open_store, read_spec, shown, windows};
 use crate::config::{CatConfig, CatWhat};
 use crate::error::{Error, ExitCode, Interrupt, printable, say};
-use crate::job::{PrintError, Printed, Printing, print_days, print_key};
+use crate::job::{PrintError, Printed, Printing, print_days, print_key, print_stream};
 use crate::progress::{Mode, Progress};
 use crate::window::Window;
 
@@ -45,7 +45,14 @@ pub fn cat(config: &CatConfig, interrupt: &Interrupt) -> Result<ExitCode, Error>
         }
         CatWhat::Key(key) => {
             let spec = read_spec(&config.input, any_time())?;
-            let printed = print_key(&spec, &store, key, &printing, &mut *out, interrupt.flag());
+            let source = shown(&config.input.source);
+            let flag = interrupt.flag();
+            let printed = print_key(&spec, &source, &store, key, &printing, &mut *out, flag);
+            skipped |= report(&printed.map_err(print_error)?);
+        }
+        CatWhat::Stdin => {
+            let spec = read_spec(&config.input, any_time())?;
+            let printed = print_stream(&spec, Box::new(io::stdin()), &printing, &mut *out);
             skipped |= report(&printed.map_err(print_error)?);
         }
     }
@@ -106,10 +113,11 @@ fn report(printed: &Printed) -> bool {
 fn print_error(error: PrintError) -> Error {
     match error {
         PrintError::Job(error) => job_error(error),
+        PrintError::Stdin(error) => Error::io("can't read standard input", error),
         PrintError::Out(error) => Error::stdout(error),
-        error @ (PrintError::NoColumn { .. } | PrintError::NoObject { .. }) => {
-            Error::Usage { message: error.to_string(), hint: None }
-        }
+        error @ (PrintError::NoColumn { .. }
+        | PrintError::NoObject { .. }
+        | PrintError::Empty { .. }) => Error::Usage { message: error.to_string(), hint: None },
     }
 }
 

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::time::Instant;
 
-use super::windows::{fetch_spec, job_error, open_out, open_store, shown, windows};
+use super::range;
+use super::windows::{fetch_spec, job_error, json_text, open_out, open_store, shown, windows};
 use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt, say};
 use crate::job::{self, JobSpec, Misfit, MixedColumn, Outcome, UnreadTime};
@@ -24,6 +25,12 @@ pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
     let published = open_out(&config.out, &config.input.s3)?;
     let source = shown(&config.input.source);
     let mut code = ExitCode::Complete;
+    let mut unheard = false;
+    let alone = specs.len() == 1;
+    let (specs, left_out) = range::with_records(specs, &store)?;
+    for line in left_out {
+        say(&format!("rawcat: {line}"));
+    }
     for spec in &specs {
         let started = Instant::now();
         let out = Out::open(&published, spec.window.tz.name(), spec.now_utc, interrupt.flag())
@@ -37,7 +44,12 @@ pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
             code = ExitCode::Skipped;
         }
         if config.json {
-            print(outcome.manifest.to_json().as_bytes())?;
+            let printed = print(json_text(&outcome.manifest, alone).as_bytes());
+            if let Err(error) = printed {
+                // The other days are still to be made.
+                error.print();
+                unheard = true;
+            }
         } else if config.mode != Mode::Quiet
             && let Err(error) = print(summary.text().as_bytes())
         {
@@ -49,13 +61,12 @@ pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
         {
             say(&format!("rawcat: {why}"));
         }
-        if let Some(fewer) = fewer(&outcome.manifest)
-            && (config.json || config.mode == Mode::Quiet)
-        {
-            say(&format!("warning: {}: {fewer}", spec.target().id()));
+        let warnings = empty(&outcome.manifest).into_iter().chain(fewer(&outcome.manifest));
+        for warning in warnings.filter(|_| config.json || config.mode == Mode::Quiet) {
+            say(&format!("warning: {}: {warning}", spec.target().id()));
         }
     }
-    Ok(code)
+    Ok(if unheard { ExitCode::Failed } else { code })
 }
 
 /// A reader who went away (`| head`) does not end the work: the days are what was asked for.
@@ -164,6 +175,7 @@ fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
     let manifest = &outcome.manifest;
     let details = &outcome.details;
     let mut notes = Vec::new();
+    notes.extend(empty(manifest).filter(|_| outcome.withheld.is_none()));
     notes.extend(fewer(manifest));
     if details.sparse {
         notes.push(
@@ -188,11 +200,15 @@ fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
     }
     for MixedColumn { name, records, place } in &details.mixed {
         let have = if *records == 1 { "has" } else { "have" };
-        let records = count_of(&count_text(*records), "record");
-        notes.push(format!(
-            "{name} is json here, because {records} {have} a list or an object there ({place}): \
-             text in it stands in quotes; --type {name}=text quarantines such records"
-        ));
+        let counted = count_of(&count_text(*records), "record");
+        let because = format!(
+            "{name} is json here, because {counted} {have} a list or an object there ({place}), and \
+             others have text, which stands in quotes"
+        );
+        notes.push(match records * 2 < manifest.records.day {
+            true => format!("{because}; --type {name}=text quarantines the {counted}"),
+            false => because,
+        });
     }
     for metric in manifest.metrics.iter().filter(|m| m.numbers == 0 && m.not_numbers > 0) {
         let values = count_text(metric.not_numbers);
@@ -218,6 +234,15 @@ fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
         notes.push(format!("{times} said :60 and {count} as :59.999999"));
     }
     notes
+}
+
+/// A day may be empty, and a wrong --source looks like one.
+fn empty(manifest: &Manifest) -> Option<String> {
+    (manifest.objects.listed == 0 && manifest.verdict.complete).then(|| {
+        "no object lies in any hour that was listed, and an empty day is published: if records \
+         are missing, check --source and the producer"
+            .to_string()
+    })
 }
 
 /// A complete run may replace a day that had more: objects may be gone on purpose. It is said.

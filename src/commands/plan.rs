@@ -5,7 +5,7 @@ use std::io::Write;
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
-use super::windows::{fetch_spec, job_error, nothing_found, open_store, shown, windows};
+use super::windows::{fetch_spec, job_error, json_text, nothing_found, open_store, shown, windows};
 use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt, printable, say};
 use crate::job::{self, Excluded, JobSpec, Plan};
@@ -16,6 +16,7 @@ use crate::window::{Hour, HourRange};
 /// Prints the plan of every selected window.
 pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
     let windows = windows(&config.days)?;
+    let alone = windows.len() == 1;
     let store = open_store(&config.input.source, &config.input.s3)?;
     let source = shown(&config.input.source);
     let mut code = ExitCode::Complete;
@@ -30,12 +31,7 @@ pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Err
             code = ExitCode::Skipped;
         }
         let text = match config.json {
-            true => {
-                let mut text = serde_json::to_string_pretty(&to_json(&spec, &source, &plan))
-                    .expect("every key is a string");
-                text.push('\n');
-                text
-            }
+            true => json_text(&to_json(&spec, &source, &plan), alone),
             false => to_text(&spec, &source, &plan),
         };
         let mut stdout = std::io::stdout().lock();

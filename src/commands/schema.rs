@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::windows::{job_error, nothing_found, open_store, read_spec, shown, windows};
+use super::windows::{job_error, json_text, nothing_found, open_store, read_spec, shown, windows};
 use crate::config::SchemaConfig;
 use crate::error::{Error, ExitCode, Interrupt, printable, say};
 use crate::job::{DayColumn, DaySchema, schema_of};
@@ -23,6 +23,7 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
             "give one --day",
         ));
     }
+    let alone = windows.len() == 1;
     for window in windows {
         let spec = read_spec(&config.input, window)?;
         let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
@@ -32,7 +33,7 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
         if !found.manifest.verdict.complete {
             code = ExitCode::Skipped;
         }
-        let text = if config.json { to_json(&found) } else { to_text(&found) };
+        let text = if config.json { json_text(&to_json(&found), alone) } else { to_text(&found) };
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
         if found.rows == 0 {
@@ -45,7 +46,14 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
             let doing = || format!("can't write {}", path.display());
             std::fs::write(path, pins_to_json(&pins(&found)))
                 .map_err(|error| Error::io(doing(), error))?;
-            say(&format!("pinned {} columns in {}", found.columns.len(), path.display()));
+            let pins = pins(&found);
+            let columns = counted(&count_text(pins.len() as u64), "column");
+            say(&format!("pinned {columns} in {}", path.display()));
+            for column in found.columns.iter().filter(|column| column.numeric_text.is_some()) {
+                let kind = column.numeric_text.unwrap_or(column.spec.column_type);
+                say(&format!("  {} is text that held only numbers: {kind}", column.spec.name));
+            }
+            say("a record with a value that does not read as its column's type is quarantined");
         }
     }
     Ok(code)
@@ -66,7 +74,7 @@ fn percent(values: u64, rows: u64) -> f64 {
     if rows == 0 { 0.0 } else { values as f64 * 100.0 / rows as f64 }
 }
 
-fn to_json(found: &DaySchema) -> String {
+fn to_json(found: &DaySchema) -> serde_json::Value {
     let columns: Vec<_> = found
         .columns
         .iter()
@@ -82,10 +90,7 @@ fn to_json(found: &DaySchema) -> String {
             })
         })
         .collect();
-    let value = json!({ "window": found.manifest.window, "rows": found.rows, "columns": columns });
-    let mut text = serde_json::to_string_pretty(&value).expect("every key is a string");
-    text.push('\n');
-    text
+    json!({ "window": found.manifest.window, "rows": found.rows, "columns": columns })
 }
 
 /// Characters of a name that are shown: a key may be as long as a record.

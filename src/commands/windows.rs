@@ -123,6 +123,16 @@ fn is_same_column(one: &str, other: &str) -> bool {
     }
 }
 
+/// A document for a program: indented where it stands alone, one line where several follow one
+/// another.
+pub fn json_text(value: &impl serde::Serialize, alone: bool) -> String {
+    let text = match alone {
+        true => serde_json::to_string_pretty(value),
+        false => serde_json::to_string(value),
+    };
+    text.expect("every key is a string") + "\n"
+}
+
 /// That a window has no records, and where the nearest objects are.
 pub fn nothing_found(window: &Window, nearest: Option<NearestHours>) -> String {
     let name = match window.date {
@@ -185,7 +195,9 @@ pub fn shown(source: &SourceUrl) -> String {
 pub fn job_error(error: JobError) -> Error {
     use crate::aggregate::AggregateError;
     match error {
-        JobError::Interrupted | JobError::Publish(PublishError::Interrupted) => Error::Interrupted,
+        JobError::Interrupted | JobError::Publish(PublishError::Interrupted) => {
+            Error::Interrupted { publishing: false }
+        }
         JobError::Aggregate(
             error @ (AggregateError::UnknownColumn { .. } | AggregateError::Step { .. }),
         ) => Error::Usage { message: error.to_string(), hint: None },

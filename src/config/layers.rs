@@ -18,7 +18,7 @@ use super::file::{Entry, SettingsFile};
 use super::origin::{Origin, flag, variable};
 use super::refusal::refusal;
 use super::value::{MOST_AT_ONCE, closest};
-use crate::cli::{Cli, TYPED_ONLY};
+use crate::cli::{Cli, Command, TYPED_ONLY};
 use crate::error::{Error, redacted};
 
 /// The command line with file, environment and defaults filled in.
@@ -30,6 +30,8 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// Variables that begin with `RAWCAT_` and name no option.
     pub unknown_variables: Vec<String>,
+    /// Those that are an option's, nearly.
+    misspelt: Vec<(String, String)>,
 }
 
 /// An option, what it is, and who said so.
@@ -67,6 +69,23 @@ impl Settings {
         found.map_or(&Origin::Unset, |known| &known.origin)
     }
 
+    /// What was set and has no effect. `rawcat config` names every such variable; the other commands
+    /// those that are probably misspelt, since others may use such names for their own ends.
+    pub fn warnings(&self) -> Vec<String> {
+        let is_config = matches!(self.cli.command, Command::Config(_));
+        let unknown = self.unknown_variables.iter().filter_map(|name| {
+            let near = self.misspelt.iter().find(|(misspelt, _)| misspelt == name);
+            match near {
+                Some((_, near)) => Some(format!(
+                    "{name} is set, and no option has that name; did you mean {near}?"
+                )),
+                None if is_config => Some(format!("{name} is set, and no option has that name")),
+                None => None,
+            }
+        });
+        unknown.collect()
+    }
+
     /// An error about an option's value that names where the value stands.
     pub fn refuse(&self, option: &str, message: &str, hint: impl Into<String>) -> Error {
         Error::usage(format!("{}: {message}", self.origin(option).label(option)), hint)
@@ -87,7 +106,7 @@ struct Given {
 
 pub fn layer(args: &[OsString], around: &Surroundings) -> Result<Layered, Error> {
     let command = Cli::command();
-    let args = &with_negative_values(args, &command);
+    let args = &with_negative_values(&without_help_command(args), &command);
     // A first look, with the program's own defaults: help shows those, and a mistake in what
     // was typed is reported before one in the file.
     let typed = match command.clone().try_get_matches_from(args) {
@@ -125,8 +144,22 @@ pub fn layer(args: &[OsString], around: &Surroundings) -> Result<Layered, Error>
         cli,
         options,
         file: file.map(|file| file.path),
+        misspelt: misspelt(&unknown_variables),
         unknown_variables,
     })))
+}
+
+/// `rawcat help fetch` as `rawcat fetch --help`.
+fn without_help_command(args: &[OsString]) -> Vec<OsString> {
+    match args {
+        [program, help, command @ ..] if help == "help" => {
+            let mut typed = vec![program.clone()];
+            typed.extend_from_slice(command);
+            typed.push("--help".into());
+            typed
+        }
+        _ => args.to_vec(),
+    }
 }
 
 /// `--settle -2h` as `--settle=-2h`: what begins with a minus and a digit is no option, since none
@@ -285,6 +318,18 @@ fn of_environment(
         given.insert(name.clone(), Given { values, origin: Origin::Env(variable.clone()) });
     }
     Ok(())
+}
+
+/// Variables that differ little from an option's, and that one.
+fn misspelt(unknown: &[String]) -> Vec<(String, String)> {
+    let command = Cli::command();
+    let known: Vec<String> = settable(&command).keys().cloned().collect();
+    let near = unknown.iter().filter_map(|name| {
+        let option = name.strip_prefix("RAWCAT_")?;
+        let near = closest(option, known.iter().map(String::as_str))?;
+        Some((name.clone(), variable(near)))
+    });
+    near.collect()
 }
 
 /// Lets clap parse each value as if it alone had been typed.

@@ -44,7 +44,7 @@ use crate::window::Hour;
 pub use doubt::{Misfit, MixedColumn, UnreadTime};
 pub use elsewhere::{NearestHours, first_hour};
 pub use listing::{Excluded, Failure, ListedPrefix};
-pub use print::{PrintError, Printed, Printing, print_days, print_key};
+pub use print::{PrintError, Printed, Printing, print_days, print_key, print_stream};
 pub use read::Finding;
 pub use replace::shown as replaced_text;
 pub use schema::{DayColumn, DaySchema, schema_of};

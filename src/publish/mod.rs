@@ -35,7 +35,7 @@ pub use manifest::{
     inputs_digest,
 };
 pub use out::{OutFolder, Stage, read_manifest};
-pub use place::{Item, Step, Target};
+pub use place::{FOLDERS, Item, Step, Target};
 pub use published::{Out, Published};
 pub use records::{Rebuild, RecordsFile, RecordsWriter};
 pub use tables::{QUARANTINE_BYTES, QuarantineRow, quarantine_table, read_table, write_table};

@@ -7,6 +7,8 @@ mod cli;
 mod corpus;
 mod damage;
 mod days;
+mod doubts;
+mod elsewhere;
 mod json;
 mod late;
 mod laws;

@@ -153,7 +153,7 @@ fn a_second_run_on_the_same_folder_is_told_who_holds_it_and_changes_nothing() {
     let mut first = start(place.s3_command(&server, LINE));
     wait_for(&server, |seen| matches!(seen, Seen::Get { .. }));
     let holder = format!("process {}", first.id());
-    place.run(LINE).ends_and_says(1, &["another run is using", &holder, "choose another --out"]);
+    place.run(LINE).ends_and_says(1, &["another run (", &holder, "choose another --out"]);
     assert!(first.try_wait().unwrap().is_none(), "the first run goes on");
     interrupt(&first);
     ran(first.wait_with_output().unwrap()).ends(130);
