@@ -3,6 +3,7 @@
 use chrono::Utc;
 
 use crate::aggregate::Metrics;
+use crate::chart::ChartError;
 use crate::codec::DecodeLimits;
 use crate::config::{FetchConfig, InputConfig, S3Config, Selection, Span};
 use crate::error::Error;
@@ -203,6 +204,9 @@ pub fn job_error(error: JobError) -> Error {
         ) => Error::Usage { message: error.to_string(), hint: None },
         JobError::Publish(error @ PublishError::OtherZone { .. }) => {
             Error::Usage { message: error.to_string(), hint: None }
+        }
+        JobError::Chart(error @ ChartError::TooLow { .. }) => {
+            Error::usage(error.to_string(), "--size 1200 without a height is as high as it must be")
         }
         error @ (JobError::NoTimeField { .. } | JobError::NoTimeInField { .. }) => {
             Error::Usage { message: error.to_string(), hint: None }

@@ -29,7 +29,7 @@ use std::time::Instant;
 
 use chrono::SecondsFormat;
 
-use crate::aggregate::{AggregateError, Tables};
+use crate::aggregate::{AggregateError, Metrics, Tables};
 use crate::chart::{self, ChartError, ChartSpec};
 use crate::json::Reason;
 use crate::layout;
@@ -163,6 +163,7 @@ fn publish_window(
 ) -> Result<Outcome, JobError> {
     let started = Instant::now();
     let target = spec.target();
+    check_picture(spec)?;
     let mut findings = HashMap::new();
     let mut survey = survey(spec, store, &mut findings, progress, interrupted)?;
     let mut stage = out.stage(target.clone())?;
@@ -213,6 +214,16 @@ fn publish_window(
     stop_if(interrupted)?;
     stage.publish(&mut manifest)?;
     Ok(Outcome { manifest, details, withheld: None })
+}
+
+/// Refuses a picture that can't hold the panels that were asked for, before the day is read.
+fn check_picture(spec: &JobSpec) -> Result<(), ChartError> {
+    match (&spec.metrics, spec.picture.1) {
+        (Metrics::Named(names), Some(px)) if spec.export.chart => {
+            chart::check_height(px, 1 + names.len().min(spec.panels.saturating_sub(1)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a `--time-field` that gave no record its time: that is a mistake, and no damage.

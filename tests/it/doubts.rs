@@ -173,3 +173,13 @@ fn a_metric_may_be_named_as_its_column_is_published() {
     let words = ["--by \"a\"", "did you mean \"a_b\" or \"a_b_2\"?"];
     place.run(&format!("{line} --by a")).ends_and_says(2, &words);
 }
+
+#[test]
+fn one_leap_second_is_one_time() {
+    let place = Place::new();
+    let record = "{\"ts\":\"2022-04-18T03:59:60Z\"}";
+    place.put(&key("s", "2022-04-18T03:00:00", 1), record);
+    place.run(LINE).ends_and_says(0, &["1 time said :60 and counts as :59.999999"]);
+    place.put(&key("s", "2022-04-18T03:00:00", 1), record.repeat(2));
+    place.run(LINE).ends_and_says(0, &["2 times said :60 and count as :59.999999"]);
+}
