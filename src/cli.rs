@@ -173,7 +173,7 @@ pub struct CatArgs {
     /// An object or a prefix: a key below --source, a path, or an s3:// URL; without it, --day
     ///
     /// What ends in / is a prefix. A key is looked for below --source; `./` in front of it
-    /// makes it a path of this machine.
+    /// makes it a path of this machine. `-` is one object on standard input.
     #[arg(value_name = "KEY", value_hint = ValueHint::AnyPath)]
     pub key: Option<String>,
     #[command(flatten)]

@@ -212,6 +212,8 @@ pub enum CatWhat {
     Days(Selection),
     /// A key or a prefix (empty, or ending in `/`) relative to `input.source`.
     Key(String),
+    /// One object that comes on standard input.
+    Stdin,
 }
 
 /// `schema`.
@@ -248,15 +250,31 @@ pub struct PolicyConfig {
     pub partition: cli::Partition,
 }
 
+/// What was meant, and what was set and means nothing.
+#[derive(Debug)]
+pub struct Resolved {
+    pub request: Request,
+    /// For stderr.
+    pub warnings: Vec<String>,
+}
+
 /// Turns what was typed, `args` with the program's name in front, into what was meant.
 ///
 /// # Errors
 /// [`Error::Usage`], which names the flag, the variable or the line of the file.
-pub fn resolve(args: &[OsString], around: &Surroundings) -> Result<Request, Error> {
+pub fn resolve(args: &[OsString], around: &Surroundings) -> Result<Resolved, Error> {
     let settings = match layers::layer(args, around)? {
-        Layered::Help(text) => return Ok(Request::Help(text)),
+        Layered::Help(text) => {
+            return Ok(Resolved { request: Request::Help(text), warnings: Vec::new() });
+        }
         Layered::Settings(settings) => *settings,
     };
+    let warnings = settings.warnings();
+    let request = request(settings, around)?;
+    Ok(Resolved { request, warnings })
+}
+
+fn request(settings: layers::Settings, around: &Surroundings) -> Result<Request, Error> {
     let meaning = Meaning::new(&settings, around);
     Ok(match &settings.cli.command {
         Command::Fetch(args) => Request::Fetch(meaning.fetch(args)?),
@@ -272,6 +290,14 @@ pub fn resolve(args: &[OsString], around: &Surroundings) -> Result<Request, Erro
         Command::Completions(args) => Request::Completions(args.shell),
         Command::Man(args) => Request::Man(args.dir.clone()),
     })
+}
+
+impl Request {
+    /// Whether it changes what is published: then a run that is interrupted says that nothing is
+    /// half-published.
+    pub fn publishes(&self) -> bool {
+        matches!(self, Request::Fetch(_) | Request::Chart(ChartConfig { term: None, .. }))
+    }
 }
 
 #[cfg(test)]
@@ -297,7 +323,7 @@ mod tests {
 
     fn request(around: &Surroundings, line: &str) -> Result<Request, Error> {
         let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        resolve(&args, around)
+        resolve(&args, around).map(|resolved| resolved.request)
     }
 
     fn fetch(line: &str) -> FetchConfig {

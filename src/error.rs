@@ -48,8 +48,8 @@ pub enum Error {
     #[error("{source}")]
     Failed { source: Box<dyn StdError + Send + Sync>, hint: Option<String> },
     /// Exit code 130.
-    #[error("interrupted; nothing is half-published: run the same command again")]
-    Interrupted,
+    #[error("interrupted{}: run the same command again", half(*.publishing))]
+    Interrupted { publishing: bool },
     /// The reader of stdout went away (`rawcat cat … | head`): a quiet end, exit code 0.
     #[error("the reader of stdout went away")]
     BrokenPipe,
@@ -81,7 +81,7 @@ impl Error {
         match self {
             Error::Usage { .. } => ExitCode::Usage,
             Error::Failed { .. } => ExitCode::Failed,
-            Error::Interrupted => ExitCode::Interrupted,
+            Error::Interrupted { .. } => ExitCode::Interrupted,
             Error::BrokenPipe => ExitCode::Complete,
         }
     }
@@ -135,6 +135,10 @@ impl Error {
         // When stderr itself is gone there is nobody left to tell.
         let _ = stderr.lock().write_all(self.text(colour).as_bytes());
     }
+}
+
+fn half(publishing: bool) -> &'static str {
+    if publishing { "; nothing is half-published" } else { "" }
 }
 
 /// False where `NO_COLOR` is set to anything but nothing, or the terminal is `dumb`.

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 
 use rawcat::cli::{Cli, Shell};
 use rawcat::commands;
-use rawcat::config::{self, PolicyConfig, Request, Shown, SourceUrl, Surroundings};
+use rawcat::config::{self, PolicyConfig, Request, Resolved, Shown, SourceUrl, Surroundings};
 use rawcat::error::{Error, ExitCode, Interrupt, say};
 
 fn main() -> std::process::ExitCode {
@@ -22,9 +22,12 @@ fn main() -> std::process::ExitCode {
 
 fn run() -> Result<ExitCode, Error> {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let request = config::resolve(&args, &Surroundings::of_process()?)?;
-    let interrupt = Interrupt::listen()?;
-    match request {
+    let Resolved { request, warnings } = config::resolve(&args, &Surroundings::of_process()?)?;
+    for warning in warnings {
+        say(&format!("warning: {warning}"));
+    }
+    let interrupt = Interrupt::listen(request.publishes())?;
+    let done = match request {
         Request::Fetch(config) => commands::fetch(&config, &interrupt),
         Request::Plan(config) => commands::plan(&config, &interrupt),
         Request::Cat(config) => commands::cat(&config, &interrupt),
@@ -35,7 +38,8 @@ fn run() -> Result<ExitCode, Error> {
         Request::Completions(shell) => print_completions(shell),
         Request::Man(folder) => write_man_pages(&folder),
         Request::Help(text) => print_help(&text),
-    }
+    };
+    done.map_err(|error| interrupt.told(error))
 }
 
 fn to_stdout(text: &[u8]) -> Result<ExitCode, Error> {
@@ -63,9 +67,6 @@ fn print_policy(config: &PolicyConfig) -> Result<ExitCode, Error> {
 }
 
 fn print_config(shown: &Shown) -> Result<ExitCode, Error> {
-    for warning in shown.warnings() {
-        say(&format!("warning: {warning}"));
-    }
     to_stdout(shown.text().as_bytes())
 }
 

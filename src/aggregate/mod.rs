@@ -55,6 +55,7 @@ use crate::schema::Path;
 pub use cell::EXACT_VALUES;
 pub use distinct::EXACT_DISTINCT;
 pub use groups::GROUP_TEXT_BYTES;
+pub use names::without_number;
 pub use number::Num;
 pub use partial::Partial;
 pub use table::FILLED_ROWS;

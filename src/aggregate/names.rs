@@ -36,6 +36,20 @@ pub struct Chosen {
     pub numbers: Numbers,
 }
 
+const METRIC: &str = "--metric";
+
+/// True where the column at `path` may be the one that is published under `name`: as it is named,
+/// or with the number that a name gets where another column has it already.
+pub fn may_be_named(path: &Path, name: &str) -> bool {
+    path.is_named(name) || without_number(name).is_some_and(|name| path.is_named(name))
+}
+
+/// `a_b` for `a_b_2`.
+pub fn without_number(name: &str) -> Option<&str> {
+    let (name, number) = name.rsplit_once('_')?;
+    number.parse::<u32>().is_ok_and(|number| number >= 2).then_some(name)
+}
+
 /// Refuses names that mean none of the columns.
 pub fn check(
     spec: &AggregateSpec,
@@ -51,7 +65,7 @@ pub fn check(
     }
     if let Metrics::Named(names) = &spec.metrics {
         for name in names {
-            check_name("--metric", name, columns)?;
+            check_name(METRIC, name, columns)?;
         }
     }
     Ok(())
@@ -65,10 +79,19 @@ fn check_name(
     /// Below this, names have little in common; clap draws the same line.
     const ALIKE: f64 = 0.7;
     const SHOWN: usize = 3;
-    if columns.iter().any(|column| column.path.is_named(name)) {
+    let is_metric = flag == METRIC;
+    if columns.iter().any(|c| c.path.is_named(name) || is_metric && c.name == name) {
         return Ok(());
     }
-    let available: Vec<String> = columns.iter().map(|column| column.path.flat_name()).collect();
+    let available: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    // The name of an object: its members are the columns.
+    let inside = format!("{}_", name.replace('.', "_"));
+    let members: Vec<String> =
+        available.iter().filter(|other| other.starts_with(&inside)).cloned().collect();
+    if !members.is_empty() {
+        let name = name.to_string();
+        return Err(AggregateError::UnknownColumn { flag, name, similar: members, available });
+    }
     let typed = name.to_lowercase();
     let likeness = |other: &str| strsim::jaro_winkler(&typed, &other.to_lowercase());
     let mut near: Vec<(f64, &String)> = available
@@ -117,11 +140,21 @@ pub fn choose(
             let mut taken = HashSet::new();
             names
                 .iter()
-                .flat_map(|name| columns.iter().filter(|column| column.path.is_named(name)))
+                .flat_map(|name| named(columns, name))
                 .filter(|column| taken.insert(&column.path))
                 .map(|column| Chosen::new(column, take(&column.path).unwrap_or_default()))
                 .collect()
         }
+    }
+}
+
+/// The columns that a name means by their paths, else the one that is published under it.
+fn named<'c>(columns: &'c [ColumnSpec], name: &str) -> Vec<&'c ColumnSpec> {
+    let by_path: Vec<&ColumnSpec> =
+        columns.iter().filter(|column| column.path.is_named(name)).collect();
+    match by_path.is_empty() {
+        true => columns.iter().filter(|column| column.name == name).collect(),
+        false => by_path,
     }
 }
 

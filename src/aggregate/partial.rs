@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use super::cell::Cell;
 use super::groups::Groups;
+use super::names::may_be_named;
 use super::number::{Num, SHORT_BYTES, parse_short};
 use super::slots::Slots;
 use super::table;
@@ -121,7 +122,7 @@ impl Partial {
 fn first_seen(spec: &AggregateSpec, path: &Path) -> Metric {
     let is_named = |names: &[String]| names.iter().any(|name| path.is_named(name));
     let is_wanted = match &spec.metrics {
-        Metrics::Named(names) => is_named(names),
+        Metrics::Named(names) => names.iter().any(|name| may_be_named(path, name)),
         Metrics::Auto => !is_named(&spec.by),
     };
     if is_wanted { Metric::numbers() } else { Metric::Dropped }

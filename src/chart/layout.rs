@@ -110,6 +110,20 @@ impl Placed<'_> {
     }
 }
 
+/// Refuses a height in which so many panels never fit, whatever a day holds: before it is read. Legends
+/// and notes may still ask for more.
+pub fn check_height(px: u32, panels: usize) -> Result<(), ChartError> {
+    let metrics = panels.saturating_sub(1) as f64;
+    let smallest = if panels > 1 { METRIC_PX } else { RECORDS_PX };
+    let plots = (RECORDS_PX + metrics * METRIC_PX) * LEAST_PX / smallest;
+    let titles = panels as f64 * (PANEL_GAP_PX + TITLE_GAP_PX);
+    let least = (MARGIN_PX + LINE_PX + titles + plots).ceil() as u32;
+    match px < least {
+        true => Err(ChartError::TooLow { panels, px, least }),
+        false => Ok(()),
+    }
+}
+
 /// Shares out a given height in the proportion of the usual ones.
 fn set_heights(panels: &mut [Placed], spec: &ChartSpec, fixed: f64) -> Result<(), ChartError> {
     let Some(px) = spec.height_px else {
@@ -459,6 +473,20 @@ mod tests {
             error.to_string().starts_with("3 panels do not fit in a height of 300 px"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_height_that_is_refused_before_the_day_is_read_is_refused_after_it_too() {
+        let mut spec = seoul();
+        for metrics in 0..12 {
+            spec.metrics = (0..metrics).map(|at| format!("m{at}")).collect();
+            spec.max_panels = 100;
+            let highest = (0..3000).rfind(|px| check_height(*px, metrics + 1).is_err());
+            spec.height_px = highest;
+            let drawn = scene(&spec, &rows(&spec, &[""], 30.0));
+            assert!(drawn.is_err(), "{metrics} metrics in {highest:?} px");
+            assert_eq!(check_height(480, metrics + 1).is_err(), metrics > 2, "{metrics}");
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ use polars::prelude::DataFrame;
 use clock::Clock;
 use series::{Rows, Series};
 
+pub use layout::check_height;
 pub use spec::{ChartError, ChartSpec, Picture};
 pub use term::TermStyle;
 

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use crate::config::value::{
     PictureSize, TypedColumn, parse_column, parse_columns, parse_count, parse_duration,
-    parse_prefix, parse_record_size, parse_size, parse_step, parse_zones,
+    parse_prefix, parse_record_size, parse_size, parse_small_count, parse_step, parse_zones,
 };
 use crate::config::zone;
 use crate::layout::{Prefix, ZoneHistory};
@@ -123,15 +123,16 @@ pub struct PublishArgs {
     /// How long after its end a day is still called provisional
     ///
     /// Late objects are likely until then. The manifest and the summary say `provisional`; the
-    /// exit code stays 0.
+    /// exit code stays 0. A day from which something was skipped is provisional at any age.
     #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = parse_duration,
         hide_short_help = true)]
     pub settle: TimeDelta,
 
-    /// Let a day with failed objects replace a published one
+    /// Let an incomplete run replace a published day
     ///
     /// Without it, a run in which an object or a prefix could not be read leaves a day that was
-    /// published before as it is.
+    /// published before as it is. So does one that quarantined something where the published day
+    /// is complete, and one that found no record.
     #[arg(long, hide_short_help = true)]
     pub accept_incomplete: bool,
 }
@@ -190,7 +191,7 @@ pub struct PictureArgs {
     pub size: PictureSize,
 
     /// Most panels drawn: one of the records, and one a metric
-    #[arg(long, value_name = "N", default_value = "4", value_parser = parse_count,
+    #[arg(long, value_name = "N", default_value = "4", value_parser = parse_small_count,
         hide_short_help = true)]
     pub panels: NonZeroUsize,
 }
@@ -352,7 +353,7 @@ pub struct S3Args {
     pub allow_http: bool,
 
     /// Most requests at the same time
-    #[arg(long, value_name = "N", default_value = "16", value_parser = parse_count,
+    #[arg(long, value_name = "N", default_value = "16", value_parser = parse_small_count,
         hide_short_help = true)]
     pub max_requests: NonZeroUsize,
 
@@ -382,7 +383,7 @@ pub enum Partition {
 #[command(next_help_heading = "This run")]
 pub struct RunArgs {
     /// Threads that decode and parse (default: one per CPU)
-    #[arg(long, short, value_name = "N", value_parser = parse_count, hide_short_help = true)]
+    #[arg(long, short, value_name = "N", value_parser = parse_small_count, hide_short_help = true)]
     pub jobs: Option<NonZeroUsize>,
 }
 

@@ -4,10 +4,10 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use chrono::{DateTime, Utc};
 
-use super::windows::{job_error, open_raw, read_spec, take_layout, windows};
+use super::windows::{job_error, nothing_found, open_raw, read_spec, take_layout, windows};
 use crate::config::{CatConfig, CatWhat};
 use crate::error::{Error, ExitCode, Interrupt, printable, say};
-use crate::job::{JobSpec, PrintError, Printed, Printing, print_days, print_key};
+use crate::job::{JobSpec, PrintError, Printed, Printing, print_days, print_key, print_stream};
 use crate::progress::{Mode, Progress};
 use crate::window::Window;
 
@@ -34,17 +34,35 @@ pub fn cat(config: &CatConfig, interrupt: &Interrupt) -> Result<ExitCode, Error>
             for at in 0..specs.len() {
                 let spec = &specs[at];
                 let progress = Progress::new(quietly(config.mode));
-                let printed =
-                    print_days(spec, &raw.store, &printing, &mut *out, &progress, interrupt.flag());
+                let flag = interrupt.flag();
+                let printed = print_days(
+                    spec,
+                    &raw.source,
+                    &raw.store,
+                    &printing,
+                    &mut *out,
+                    &progress,
+                    flag,
+                );
                 progress.finish();
                 let printed = printed.map_err(print_error)?;
                 skipped |= report(&printed);
+                if printed.records == 0 {
+                    say(&format!("rawcat: {}", nothing_found(&spec.window, printed.nearest)));
+                }
                 take_layout(&mut specs[at + 1..], &printed.inferred, config.mode == Mode::Quiet);
             }
         }
         CatWhat::Key(key) => {
             let spec = read_spec(&config.input, &raw, any_time())?;
-            let printed = print_key(&spec, &raw.store, key, &printing, &mut *out, interrupt.flag());
+            let flag = interrupt.flag();
+            let printed =
+                print_key(&spec, &raw.source, &raw.store, key, &printing, &mut *out, flag);
+            skipped |= report(&printed.map_err(print_error)?);
+        }
+        CatWhat::Stdin => {
+            let spec = read_spec(&config.input, &raw, any_time())?;
+            let printed = print_stream(&spec, Box::new(io::stdin()), &printing, &mut *out);
             skipped |= report(&printed.map_err(print_error)?);
         }
     }
@@ -105,10 +123,11 @@ fn report(printed: &Printed) -> bool {
 fn print_error(error: PrintError) -> Error {
     match error {
         PrintError::Job(error) => job_error(error),
+        PrintError::Stdin(error) => Error::io("can't read standard input", error),
         PrintError::Out(error) => Error::stdout(error),
-        error @ (PrintError::NoColumn { .. } | PrintError::NoObject { .. }) => {
-            Error::Usage { message: error.to_string(), hint: None }
-        }
+        error @ (PrintError::NoColumn { .. }
+        | PrintError::NoObject { .. }
+        | PrintError::Empty { .. }) => Error::Usage { message: error.to_string(), hint: None },
     }
 }
 

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::time::Instant;
 
-use super::windows::{fetch_spec, job_error, open_out, open_raw, take_layout, windows};
+use super::range;
+use super::windows::{fetch_spec, job_error, json_text, open_out, open_raw, take_layout, windows};
 use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt, say};
-use crate::job::{self, JobSpec, Outcome};
+use crate::job::{self, JobSpec, Misfit, MixedColumn, Outcome, UnreadTime};
 use crate::layout;
 use crate::progress::{
     Counted, Files, Mode, Nearest, Objects, Progress, Quarantined, Records, Summary, Verdict,
@@ -23,6 +24,13 @@ pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
     let mut specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
     let published = open_out(&config.out, &config.input.s3)?;
     let mut code = ExitCode::Complete;
+    let mut unheard = false;
+    let alone = specs.len() == 1;
+    let left_out;
+    (specs, left_out) = range::with_records(specs, &raw.store)?;
+    for line in left_out {
+        say(&format!("rawcat: {line}"));
+    }
     for at in 0..specs.len() {
         let spec = &specs[at];
         let started = Instant::now();
@@ -37,7 +45,12 @@ pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
             code = ExitCode::Skipped;
         }
         if config.json {
-            print(outcome.manifest.to_json().as_bytes())?;
+            let printed = print(json_text(&outcome.manifest, alone).as_bytes());
+            if let Err(error) = printed {
+                // The other days are still to be made.
+                error.print();
+                unheard = true;
+            }
         } else if config.mode != Mode::Quiet
             && let Err(error) = print(summary.text().as_bytes())
         {
@@ -49,9 +62,13 @@ pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
         {
             say(&format!("rawcat: {why}"));
         }
+        let warnings = empty(&outcome.manifest).into_iter().chain(fewer(&outcome.manifest));
+        for warning in warnings.filter(|_| config.json || config.mode == Mode::Quiet) {
+            say(&format!("warning: {}: {warning}", spec.target().id()));
+        }
         take_layout(&mut specs[at + 1..], &outcome.inferred, config.mode == Mode::Quiet);
     }
-    Ok(code)
+    Ok(if unheard { ExitCode::Failed } else { code })
 }
 
 /// A reader who went away (`| head`) does not end the work: the days are what was asked for.
@@ -128,6 +145,7 @@ fn summary(spec: &JobSpec, outcome: &Outcome, out: &Published, started: Instant)
         empty_hours: details.empty_hours.iter().map(|hour| hour.start()).collect(),
         nearest: details.nearest.map(|(before, after)| nearest(manifest, before, after)),
         notes: notes(spec, outcome),
+        replaced: manifest.run.replaced.as_ref().map(job::replaced_text),
         files: match withheld {
             Some(why) => Files::Withheld(why.clone()),
             None => Files::Published(written(spec, manifest, out)),
@@ -154,14 +172,45 @@ fn nearest(
     }
 }
 
+/// What may have been meant otherwise, each with an example and what to do.
 fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
     let manifest = &outcome.manifest;
+    let details = &outcome.details;
     let mut notes = Vec::new();
-    if outcome.details.sparse {
+    notes.extend(empty(manifest).filter(|_| outcome.withheld.is_none()));
+    notes.extend(fewer(manifest));
+    if details.sparse {
         notes.push(
             "groups times buckets exceed a million: buckets without records have no rows"
                 .to_string(),
         );
+    }
+    if let Some((key, unread)) = &details.unread_time {
+        let records = count_of(&count_text(manifest.time.unreadable), "record");
+        let UnreadTime { offset, field, value } = unread;
+        notes.push(format!(
+            "{records} took the object's time, because no time field in them reads as a time \
+             within 1990 to 2100: {field} is '{value}' in {key}:{offset}; name another field by \
+             --time-field, or mend the producer"
+        ));
+    }
+    for Misfit { column, column_type, value, place } in &details.misfits {
+        notes.push(format!(
+            "{column} is declared {column_type}, and {value} does not read as one ({place}); such \
+             records are quarantined: check --type and rawcat.schema.json"
+        ));
+    }
+    for MixedColumn { name, records, place } in &details.mixed {
+        let have = if *records == 1 { "has" } else { "have" };
+        let counted = count_of(&count_text(*records), "record");
+        let because = format!(
+            "{name} is json here, because {counted} {have} a list or an object there ({place}), and \
+             others have text, which stands in quotes"
+        );
+        notes.push(match records * 2 < manifest.records.day {
+            true => format!("{because}; --type {name}=text quarantines the {counted}"),
+            false => because,
+        });
     }
     for metric in manifest.metrics.iter().filter(|m| m.numbers == 0 && m.not_numbers > 0) {
         let values = count_text(metric.not_numbers);
@@ -182,10 +231,31 @@ fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
         notes.push(format!("{keys} more than once in one record; the last value counts"));
     }
     if manifest.time.leap_clamped > 0 {
-        notes
-            .push(format!("{} times said :60 and count as :59.999999", manifest.time.leap_clamped));
+        let times = count_of(&count_text(manifest.time.leap_clamped), "time");
+        let count = if manifest.time.leap_clamped == 1 { "counts" } else { "count" };
+        notes.push(format!("{times} said :60 and {count} as :59.999999"));
     }
     notes
+}
+
+/// A day may be empty, and a wrong --source looks like one.
+fn empty(manifest: &Manifest) -> Option<String> {
+    (manifest.objects.listed == 0 && manifest.verdict.complete).then(|| {
+        "no object lies in any hour that was listed, and an empty day is published: if records \
+         are missing, check --source and the producer"
+            .to_string()
+    })
+}
+
+/// A complete run may replace a day that had more: objects may be gone on purpose. It is said.
+fn fewer(manifest: &Manifest) -> Option<String> {
+    let before = manifest.run.replaced?;
+    let fewer = before.records.checked_sub(manifest.records.day).filter(|fewer| *fewer > 0)?;
+    let fewer = count_of(&count_text(fewer), "record");
+    Some(format!(
+        "{fewer} fewer than in what it replaces: if that was not meant, check --source and the \
+         options, and fetch again"
+    ))
 }
 
 fn written(spec: &JobSpec, manifest: &Manifest, out: &Published) -> Vec<Written> {

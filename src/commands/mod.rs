@@ -6,6 +6,7 @@ mod chart;
 mod fetch;
 mod plan;
 pub mod policy;
+mod range;
 mod schema;
 mod windows;
 

@@ -5,10 +5,12 @@ use std::io::Write;
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
-use super::windows::{fetch_spec, job_error, open_raw, take_layout, windows};
+use super::windows::{
+    fetch_spec, job_error, json_text, nothing_found, open_raw, take_layout, windows,
+};
 use crate::config::FetchConfig;
-use crate::error::{Error, ExitCode, Interrupt, printable};
-use crate::job::{self, JobSpec, Plan};
+use crate::error::{Error, ExitCode, Interrupt, printable, say};
+use crate::job::{self, Excluded, JobSpec, Plan};
 use crate::layout;
 use crate::progress::{Mode, Progress, bytes_text, count_text, counted};
 use crate::window::{Hour, HourRange};
@@ -16,6 +18,7 @@ use crate::window::{Hour, HourRange};
 /// Prints the plan of every selected window.
 pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
     let windows = windows(&config.days)?;
+    let alone = windows.len() == 1;
     let raw = open_raw(&config.input)?;
     let mut code = ExitCode::Complete;
     let specs = windows.into_iter().map(|window| fetch_spec(config, &raw, window));
@@ -31,16 +34,14 @@ pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Err
             code = ExitCode::Skipped;
         }
         let text = match config.json {
-            true => {
-                let mut text = serde_json::to_string_pretty(&to_json(spec, &raw.source, &plan))
-                    .expect("every key is a string");
-                text.push('\n');
-                text
-            }
+            true => json_text(&to_json(spec, &raw.source, &plan), alone),
             false => to_text(spec, &raw.source, &plan),
         };
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
+        if plan.nearest.is_some() {
+            say(&format!("rawcat: {}", nothing_found(&spec.window, plan.nearest)));
+        }
         let inferred = plan.inferred.then_some(plan.layout);
         take_layout(&mut specs[at + 1..], &inferred, config.mode == Mode::Quiet);
     }
@@ -81,6 +82,14 @@ fn to_json(spec: &JobSpec, source: &str, plan: &Plan) -> Value {
         .iter()
         .map(|object| json!({ "key": object.key, "bytes": object.bytes, "etag": object.etag }))
         .collect();
+    let excluded: Vec<Value> = plan
+        .excluded
+        .iter()
+        .map(|(reason, excluded)| {
+            let Excluded { objects, examples } = excluded;
+            json!({ "reason": reason, "objects": objects, "examples": examples })
+        })
+        .collect();
     json!({
         "window": {
             "date": window.date.map(|date| date.to_string()),
@@ -96,6 +105,11 @@ fn to_json(spec: &JobSpec, source: &str, plan: &Plan) -> Value {
         "listing_max": hours_json(&plan.hours_at_most),
         "prefixes": prefixes,
         "objects": objects,
+        "excluded": excluded,
+        "nearest": plan.nearest.map(|(before, after)| json!({
+            "before": before.map(layout::prefix_of),
+            "after": after.map(layout::prefix_of),
+        })),
         "bytes": plan.bytes,
         "requests": plan.requests,
     })

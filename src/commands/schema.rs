@@ -4,7 +4,9 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::windows::{job_error, open_raw, read_spec, take_layout, windows};
+use super::windows::{
+    job_error, json_text, nothing_found, open_raw, read_spec, take_layout, windows,
+};
 use crate::config::SchemaConfig;
 use crate::error::{Error, ExitCode, Interrupt, printable, say};
 use crate::job::{DayColumn, DaySchema, JobSpec, schema_of};
@@ -22,6 +24,7 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
             "give one --day",
         ));
     }
+    let alone = windows.len() == 1;
     let specs = windows.into_iter().map(|window| read_spec(&config.input, &raw, window));
     let mut specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
     for at in 0..specs.len() {
@@ -33,9 +36,12 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
         if !found.manifest.verdict.complete {
             code = ExitCode::Skipped;
         }
-        let text = if config.json { to_json(&found) } else { to_text(&found) };
+        let text = if config.json { json_text(&to_json(&found), alone) } else { to_text(&found) };
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
+        if found.rows == 0 {
+            say(&format!("rawcat: {}", nothing_found(&spec.window, found.nearest)));
+        }
         for reason in found.manifest.verdict.reasons.iter().filter(|_| code == ExitCode::Skipped) {
             say(&format!("rawcat: {reason}"));
         }
@@ -44,7 +50,14 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
             let doing = || format!("can't write {}", path.display());
             std::fs::write(path, pins_to_json(&pins(&found)))
                 .map_err(|error| Error::io(doing(), error))?;
-            say(&format!("pinned {} columns in {}", found.columns.len(), path.display()));
+            let pins = pins(&found);
+            let columns = counted(&count_text(pins.len() as u64), "column");
+            say(&format!("pinned {columns} in {}", path.display()));
+            for column in found.columns.iter().filter(|column| column.numeric_text.is_some()) {
+                let kind = column.numeric_text.unwrap_or(column.spec.column_type);
+                say(&format!("  {} is text that held only numbers: {kind}", column.spec.name));
+            }
+            say("a record with a value that does not read as its column's type is quarantined");
         }
     }
     Ok(code)
@@ -65,7 +78,7 @@ fn percent(values: u64, rows: u64) -> f64 {
     if rows == 0 { 0.0 } else { values as f64 * 100.0 / rows as f64 }
 }
 
-fn to_json(found: &DaySchema) -> String {
+fn to_json(found: &DaySchema) -> serde_json::Value {
     let columns: Vec<_> = found
         .columns
         .iter()
@@ -81,10 +94,17 @@ fn to_json(found: &DaySchema) -> String {
             })
         })
         .collect();
-    let value = json!({ "window": found.manifest.window, "rows": found.rows, "columns": columns });
-    let mut text = serde_json::to_string_pretty(&value).expect("every key is a string");
-    text.push('\n');
-    text
+    json!({ "window": found.manifest.window, "rows": found.rows, "columns": columns })
+}
+
+/// Characters of a name that are shown: a key may be as long as a record.
+const NAME_SHOWN: usize = 80;
+
+fn shortened(name: String) -> String {
+    match name.char_indices().nth(NAME_SHOWN) {
+        Some((cut, _)) => format!("{}…", &name[..cut]),
+        None => name,
+    }
 }
 
 fn to_text(found: &DaySchema) -> String {
@@ -103,7 +123,7 @@ fn to_text(found: &DaySchema) -> String {
             format!("{:.1} %", (filled * 10.0).floor() / 10.0)
         };
         rows.push([
-            printable(&column.spec.name).into_owned(),
+            shortened(printable(&column.spec.name).into_owned()),
             column.spec.column_type.to_string(),
             filled,
             note,

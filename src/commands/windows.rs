@@ -5,16 +5,17 @@ use std::sync::Arc;
 use chrono::Utc;
 
 use crate::aggregate::Metrics;
+use crate::chart::ChartError;
 use crate::codec::DecodeLimits;
 use crate::config::{FetchConfig, InputConfig, S3Config, Selection, Source, Span};
 use crate::error::{Error, say};
-use crate::job::{Export, JobError, JobSpec};
-use crate::layout::{Layout, ZoneHistory};
+use crate::job::{Export, JobError, JobSpec, NearestHours};
+use crate::layout::{self, Layout, ZoneHistory};
 use crate::publish::{PublishError, Published};
 use crate::schema::{Path as SchemaPath, Pins, pins_from_json};
-use crate::store::{Delivery, FetchLimits, SourceUrl, Store, StoreOptions, describe};
+use crate::store::{FetchLimits, SourceUrl, Store, StoreOptions, describe};
 use crate::time::TimeRule;
-use crate::window::{Window, WindowError};
+use crate::window::{Hour, Window, WindowError};
 
 /// The windows that the user selected, in their order.
 pub fn windows(days: &Selection) -> Result<Vec<Window>, Error> {
@@ -172,7 +173,9 @@ pub fn open_raw(input: &InputConfig) -> Result<Raw, Error> {
                 let message = format!("the prefix of the stream {name}: {problem}");
                 Error::usage(message, "give --source and --layout")
             })?;
-            warn_of_formats(&delivery);
+            if delivery.converts_to_orc {
+                say("note: the stream converts records to ORC, which this version does not read");
+            }
             let url = SourceUrl::S3 { bucket: delivery.bucket, prefix: String::new() };
             (url, layout, true)
         }
@@ -185,19 +188,31 @@ pub fn open_raw(input: &InputConfig) -> Result<Raw, Error> {
     })
 }
 
-/// Says beforehand that nothing will be read. Objects tell by their bytes what they are, and older
-/// ones may be others than the stream writes now.
-fn warn_of_formats(delivery: &Delivery) {
-    if delivery.converts_format {
-        say(
-            "note: the stream converts records to Parquet or ORC, which this version does not read",
-        );
-    } else if !matches!(delivery.compression.as_str(), "UNCOMPRESSED" | "GZIP" | "") {
-        let compression = &delivery.compression;
-        say(&format!(
-            "note: the stream compresses by {compression}, which this version does not read"
-        ));
-    }
+/// A document for a program: indented where it stands alone, one line where several follow one
+/// another.
+pub fn json_text(value: &impl serde::Serialize, alone: bool) -> String {
+    let text = match alone {
+        true => serde_json::to_string_pretty(value),
+        false => serde_json::to_string(value),
+    };
+    text.expect("every key is a string") + "\n"
+}
+
+/// That a window has no records, and where the nearest objects are.
+pub fn nothing_found(window: &Window, nearest: Option<NearestHours>) -> String {
+    let name = match window.date {
+        Some(date) => format!("{date} in {}", window.tz),
+        None => window.describe(),
+    };
+    let Some((before, after)) = nearest else {
+        return format!("no records of {name}");
+    };
+    let place = |hour: Option<Hour>, side: &str| {
+        hour.map(|hour| format!("{} {side} it", layout::prefix_of(hour)))
+    };
+    let places: Vec<String> =
+        [place(before, "before"), place(after, "after")].into_iter().flatten().collect();
+    format!("no objects for {name}; the nearest are in {}", places.join(" and "))
 }
 
 /// How both sides reach S3, the source and `--out`.
@@ -240,14 +255,20 @@ fn shown(source: &SourceUrl) -> String {
 pub fn job_error(error: JobError) -> Error {
     use crate::aggregate::AggregateError;
     match error {
-        JobError::Interrupted | JobError::Publish(PublishError::Interrupted) => Error::Interrupted,
+        JobError::Interrupted | JobError::Publish(PublishError::Interrupted) => {
+            Error::Interrupted { publishing: false }
+        }
         JobError::Aggregate(
             error @ (AggregateError::UnknownColumn { .. } | AggregateError::Step { .. }),
         ) => Error::Usage { message: error.to_string(), hint: None },
         JobError::Publish(error @ PublishError::OtherZone { .. }) => {
             Error::Usage { message: error.to_string(), hint: None }
         }
+        JobError::Chart(error @ ChartError::TooLow { .. }) => {
+            Error::usage(error.to_string(), "--size 1200 without a height is as high as it must be")
+        }
         error @ (JobError::NoTimeField { .. }
+        | JobError::NoTimeInField { .. }
         | JobError::LayoutUnclear { .. }
         | JobError::NothingFits { .. }) => Error::Usage { message: error.to_string(), hint: None },
         other => Error::failed(other),

@@ -108,7 +108,10 @@ impl Chosen<'_> {
     }
 
     fn end(&self, option: &str, text: &str, tz: Tz, now: DateTime<Utc>) -> Result<End, Error> {
-        if !text.contains(':') {
+        let has_hour = text.trim().get(..11).is_some_and(|text| {
+            has_the_form_of_a_date(&text[..10]) && text.ends_with(['T', 't', ' '])
+        });
+        if !text.contains(':') && !has_hour {
             return self.date(option, text, tz, now).map(End::Date);
         }
         let text = text.trim();
@@ -124,7 +127,7 @@ impl Chosen<'_> {
                     "times are local times of --tz, without an offset; this one is {} in {tz}",
                     instant.with_timezone(&tz).format("%Y-%m-%dT%H:%M:%S")
                 ),
-                None => "write it as 2022-04-18T06:00".to_string(),
+                None => hint_for_time(text),
             };
             self.settings.refuse(option, &format!("'{text}' is not a local time"), hint)
         })
@@ -143,15 +146,51 @@ impl Chosen<'_> {
                 WindowError::NotADate { text } => {
                     format!("\"{}\" is not a date", text.escape_debug())
                 }
+                WindowError::NoSuchDate { text } => format!("{text} is not in the calendar"),
                 error => error.to_string(),
             };
             let hint = match meant(text) {
                 Some(date) => format!("dates are written year-month-day; did you mean {date}?"),
-                None if has_the_form_of_a_date(text) => "the calendar has no such date".to_string(),
+                None if has_the_form_of_a_date(text) => length_of_month(text.trim()),
+                None if text.contains(':') => {
+                    "write a date as 2022-04-18; for times use --from and --to".to_string()
+                }
                 None => "write a date as 2022-04-18, or today, or yesterday".to_string(),
             };
             self.settings.refuse(option, &message, hint)
         })
+    }
+}
+
+/// How a local time that was not understood may be written.
+fn hint_for_time(text: &str) -> String {
+    let (date, time) = text.split_at(text.len().min(10));
+    let Ok(date) = date.parse::<NaiveDate>() else {
+        return match has_the_form_of_a_date(date) {
+            true => length_of_month(date),
+            false => "write it as 2022-04-18T06:00".to_string(),
+        };
+    };
+    let time = time.trim_start_matches(['T', 't', ' ']);
+    let is_midnight = ["24", "24:00", "24:00:00"].contains(&time);
+    match (date.succ_opt(), time.parse::<u32>()) {
+        (Some(next), _) if is_midnight => format!("a day ends at {next}T00:00"),
+        (_, Ok(hour)) if hour < 24 => format!("write a time as {date}T{hour:02}:00"),
+        _ => format!("write it as {date}T06:00; hours go from 00 to 23"),
+    }
+}
+
+/// Why a date of the right form is not in the calendar.
+fn length_of_month(text: &str) -> String {
+    let number = |text: &str| text.parse::<u32>().unwrap_or(0);
+    let (year, month) = (number(&text[..4]), number(&text[5..7]));
+    let first = NaiveDate::from_ymd_opt(year as i32, month, 1);
+    let next = first.and_then(|first| first.checked_add_months(chrono::Months::new(1)));
+    match (first, next) {
+        (Some(first), Some(next)) => {
+            format!("{} has {} days", first.format("%B %Y"), (next - first).num_days())
+        }
+        _ => "months go from 01 to 12".to_string(),
     }
 }
 

@@ -36,7 +36,7 @@ impl SettingsFile {
         for path in places(around) {
             match std::fs::read_to_string(&path) {
                 Ok(text) => return SettingsFile::parse(path, &text).map(Some),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if is_absent(&error, &path) => continue,
                 Err(error) => {
                     return Err(Error::Usage {
                         message: format!("can't read {}: {error}", path.display()),
@@ -80,6 +80,15 @@ impl SettingsFile {
         }
         entries.sort_by_key(|entry| entry.line);
         Ok(SettingsFile { path, entries })
+    }
+}
+
+/// True also where the folder can't be searched: a file that nobody can find is not in force.
+fn is_absent(error: &io::Error, path: &Path) -> bool {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => true,
+        io::ErrorKind::PermissionDenied => std::fs::symlink_metadata(path).is_err(),
+        _ => false,
     }
 }
 

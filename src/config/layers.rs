@@ -17,8 +17,8 @@ use super::Surroundings;
 use super::file::{Entry, SettingsFile};
 use super::origin::{Origin, flag, variable};
 use super::refusal::refusal;
-use super::value::closest;
-use crate::cli::{Cli, TYPED_ONLY};
+use super::value::{MOST_AT_ONCE, closest};
+use crate::cli::{Cli, Command, TYPED_ONLY};
 use crate::error::{Error, redacted};
 
 /// The command line with file, environment and defaults filled in.
@@ -30,6 +30,8 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// Variables that begin with `RAWCAT_` and name no option.
     pub unknown_variables: Vec<String>,
+    /// Those that are an option's, nearly.
+    misspelt: Vec<(String, String)>,
 }
 
 /// An option, what it is, and who said so.
@@ -67,6 +69,23 @@ impl Settings {
         found.map_or(&Origin::Unset, |known| &known.origin)
     }
 
+    /// What was set and has no effect. `rawcat config` names every such variable; the other commands
+    /// those that are probably misspelt, since others may use such names for their own ends.
+    pub fn warnings(&self) -> Vec<String> {
+        let is_config = matches!(self.cli.command, Command::Config(_));
+        let unknown = self.unknown_variables.iter().filter_map(|name| {
+            let near = self.misspelt.iter().find(|(misspelt, _)| misspelt == name);
+            match near {
+                Some((_, near)) => Some(format!(
+                    "{name} is set, and no option has that name; did you mean {near}?"
+                )),
+                None if is_config => Some(format!("{name} is set, and no option has that name")),
+                None => None,
+            }
+        });
+        unknown.collect()
+    }
+
     /// An error about an option's value that names where the value stands.
     pub fn refuse(&self, option: &str, message: &str, hint: impl Into<String>) -> Error {
         Error::usage(format!("{}: {message}", self.origin(option).label(option)), hint)
@@ -87,6 +106,7 @@ struct Given {
 
 pub fn layer(args: &[OsString], around: &Surroundings) -> Result<Layered, Error> {
     let command = Cli::command();
+    let args = &with_negative_values(&without_help_command(args), &command);
     // A first look, with the program's own defaults: help shows those, and a mistake in what
     // was typed is reported before one in the file.
     let typed = match command.clone().try_get_matches_from(args) {
@@ -124,8 +144,53 @@ pub fn layer(args: &[OsString], around: &Surroundings) -> Result<Layered, Error>
         cli,
         options,
         file: file.map(|file| file.path),
+        misspelt: misspelt(&unknown_variables),
         unknown_variables,
     })))
+}
+
+/// `rawcat help fetch` as `rawcat fetch --help`.
+fn without_help_command(args: &[OsString]) -> Vec<OsString> {
+    match args {
+        [program, help, command @ ..] if help == "help" => {
+            let mut typed = vec![program.clone()];
+            typed.extend_from_slice(command);
+            typed.push("--help".into());
+            typed
+        }
+        _ => args.to_vec(),
+    }
+}
+
+/// `--settle -2h` as `--settle=-2h`: what begins with a minus and a digit is no option, since none
+/// is called so, and its option shall say what is wrong with it.
+fn with_negative_values(args: &[OsString], command: &clap::Command) -> Vec<OsString> {
+    let wants_value = |word: &str| {
+        let mut known = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        known.any(|arg| {
+            let long = arg.get_long().is_some_and(|long| word.strip_prefix("--") == Some(long));
+            let short = arg.get_short().is_some_and(|short| word == format!("-{short}"));
+            (long || short) && Kind::of(arg) != Kind::Switch
+        })
+    };
+    let is_negative = |word: &str| {
+        let rest = word.strip_prefix('-').unwrap_or_default();
+        rest.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let mut joined: Vec<OsString> = Vec::with_capacity(args.len());
+    for arg in args {
+        let option = joined.last().and_then(|before| before.to_str()).filter(|b| wants_value(b));
+        let negative = arg.to_str().filter(|word| is_negative(word));
+        match (option, negative) {
+            (Some(option), Some(value)) => {
+                let both = format!("{option}={value}");
+                joined.pop();
+                joined.push(both.into());
+            }
+            _ => joined.push(arg.clone()),
+        }
+    }
+    joined
 }
 
 /// A refusal of what was typed. An unknown option is looked for among those of its command.
@@ -170,7 +235,10 @@ fn of_this_machine(around: &Surroundings, file: Option<&SettingsFile>) -> BTreeM
     let mut given = BTreeMap::new();
     given.insert(
         "jobs".to_string(),
-        Given { values: vec![around.cpus.to_string()], origin: Origin::Default },
+        Given {
+            values: vec![around.cpus.get().min(MOST_AT_ONCE).to_string()],
+            origin: Origin::Default,
+        },
     );
     if let Some(file) = file {
         let schema = file.folder().join("rawcat.schema.json");
@@ -250,6 +318,18 @@ fn of_environment(
         given.insert(name.clone(), Given { values, origin: Origin::Env(variable.clone()) });
     }
     Ok(())
+}
+
+/// Variables that differ little from an option's, and that one.
+fn misspelt(unknown: &[String]) -> Vec<(String, String)> {
+    let command = Cli::command();
+    let known: Vec<String> = settable(&command).keys().cloned().collect();
+    let near = unknown.iter().filter_map(|name| {
+        let option = name.strip_prefix("RAWCAT_")?;
+        let near = closest(option, known.iter().map(String::as_str))?;
+        Some((name.clone(), variable(near)))
+    });
+    near.collect()
 }
 
 /// Lets clap parse each value as if it alone had been typed.

@@ -1,7 +1,7 @@
 //! From options to what was meant: typed settings go in, the configuration of one command comes
 //! out. Here options meet each other: what needs what, and what contradicts what.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::day::selection;
 use super::layers::Settings;
@@ -13,6 +13,7 @@ use super::{
 use crate::cli;
 use crate::error::Error;
 use crate::progress::Mode;
+use crate::publish;
 use crate::schema::{ColumnType, Pins};
 
 /// The settings of a run, and what each command makes of them.
@@ -27,6 +28,15 @@ impl<'a> Meaning<'a> {
     }
 
     pub fn fetch(&self, args: &cli::FetchArgs) -> Result<FetchConfig, Error> {
+        let config = self.fetch_of(args)?;
+        // Where a stream delivers is known once it was asked.
+        if let Source::Place(source) = &config.input.source {
+            self.apart(source, &config.out)?;
+        }
+        Ok(config)
+    }
+
+    fn fetch_of(&self, args: &cli::FetchArgs) -> Result<FetchConfig, Error> {
         Ok(FetchConfig {
             days: selection(self.settings, &args.day, self.around.now)?,
             input: InputConfig {
@@ -92,7 +102,11 @@ impl<'a> Meaning<'a> {
                 ));
             }
         }
-        let (source, key) = self.place(key, &args.source)?;
+        let from_stdin = key == "-";
+        let (source, key) = match from_stdin {
+            true => (".".to_string(), String::new()),
+            false => self.place(key, &args.source)?,
+        };
         let source = cli::SourceArgs { source: Some(source) };
         // Keys and paths have their place with them.
         let layout = cli::LayoutArgs { delivery_stream: None, ..args.layout.clone() };
@@ -105,7 +119,8 @@ impl<'a> Meaning<'a> {
             &args.s3,
             &args.run,
         )?;
-        Ok(self.printing(args, CatWhat::Key(key), input, mode))
+        let what = if from_stdin { CatWhat::Stdin } else { CatWhat::Key(key) };
+        Ok(self.printing(args, what, input, mode))
     }
 
     fn printing(
@@ -328,10 +343,13 @@ impl<'a> Meaning<'a> {
         if let SourceUrl::Folder(path) = &url {
             let there = self.around.working_dir.join(path);
             if !there.is_dir() {
-                let what = if there.exists() { "is not a folder" } else { "is not there" };
+                let path = path.display();
                 return Err(self.settings.refuse(
                     "source",
-                    &format!("the folder {} {what}", path.display()),
+                    &match there.exists() {
+                        true => format!("{path} is a file"),
+                        false => format!("the folder {path} is not there"),
+                    },
                     "give the folder that holds the folders of years, or s3://bucket/prefix/",
                 ));
             }
@@ -353,7 +371,66 @@ impl<'a> Meaning<'a> {
         Ok(url)
     }
 
+    /// What is published must not lie among the raw objects, nor these where rawcat removes files.
+    fn apart(&self, source: &SourceUrl, out: &SourceUrl) -> Result<(), Error> {
+        let (inside, owned) = match (source, out) {
+            (SourceUrl::Folder(source), SourceUrl::Folder(out)) => {
+                let (source, out) = (self.real(source), self.real(out));
+                let owned = source.strip_prefix(&out).ok().and_then(|below| {
+                    let first = below.components().next()?.as_os_str().to_str()?.to_string();
+                    Some(first)
+                });
+                (out.starts_with(&source), owned)
+            }
+            (
+                SourceUrl::S3 { bucket: one, prefix: source },
+                SourceUrl::S3 { bucket: other, prefix: out },
+            ) if one == other => {
+                let whole = source.is_empty() || source.ends_with('/');
+                let owned = source.strip_prefix(out.as_str());
+                let owned = owned.and_then(|below| below.split('/').next()).map(str::to_string);
+                (whole && out.starts_with(source.as_str()), owned)
+            }
+            _ => (false, None),
+        };
+        if inside {
+            return Err(self.settings.refuse(
+                "out",
+                &format!("{out} lies inside --source, {source}"),
+                "give an --out beside the source, so that nothing published is taken for raw data",
+            ));
+        }
+        if let Some(folder) = owned.filter(|name| publish::FOLDERS.contains(&name.as_str())) {
+            return Err(self.settings.refuse(
+                "source",
+                &format!("{source} lies in {folder}/ of --out, where rawcat replaces files"),
+                "give an --out beside the source",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The path with its links followed, as far as it is there.
+    fn real(&self, path: &Path) -> PathBuf {
+        let whole = self.around.working_dir.join(path);
+        let there = whole.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+        match there {
+            Some((above, real)) => match whole.strip_prefix(above) {
+                Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
+                _ => real,
+            },
+            None => whole,
+        }
+    }
+
     fn url(&self, option: &str, text: &str) -> Result<SourceUrl, Error> {
+        if text.is_empty() {
+            let label = self.settings.origin(option).label(option);
+            return Err(Error::usage(
+                format!("{label} is empty"),
+                "give a folder, as data/raw or /data/raw, or s3://bucket/prefix/",
+            ));
+        }
         text.parse().map_err(|error| {
             let error: &dyn std::error::Error = &error;
             self.settings.refuse(

@@ -59,12 +59,6 @@ impl Shown {
         if self.json { self.to_json() } else { self.to_table() }
     }
 
-    /// Lines for stderr: what was set and has no effect.
-    pub fn warnings(&self) -> Vec<String> {
-        let unknown = self.unknown_variables.iter();
-        unknown.map(|name| format!("{name} is set, and no option has that name")).collect()
-    }
-
     fn to_table(&self) -> String {
         let mut text = String::new();
         match &self.file {

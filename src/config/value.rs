@@ -31,8 +31,21 @@ impl fmt::Display for ValueError {
 
 impl std::error::Error for ValueError {}
 
+/// Refuses what begins with a minus, before anything else is said about it.
+fn not_negative(text: &str, least: &str) -> Result<(), ValueError> {
+    match text.strip_prefix(['-', '−']) {
+        Some(_) => Err(ValueError::new(format!("'{text}' is negative"), format!("give {least}"))),
+        None => Ok(()),
+    }
+}
+
 /// `90s`, `5m`, `1h`, `1d`, `1h30m` or `0`. Never negative.
 pub fn parse_duration(text: &str) -> Result<TimeDelta, ValueError> {
+    let least = match text.strip_prefix('-') {
+        Some(meant) if parse_duration(meant).is_ok() => format!("0 or more, as {meant}"),
+        _ => "0 or more, as 2h".to_string(),
+    };
+    not_negative(text, &least)?;
     let refuse = || {
         ValueError::new(
             format!("'{text}' is not a length of time"),
@@ -108,8 +121,15 @@ pub fn parse_size(text: &str) -> Result<u64, ValueError> {
             "write bytes with a unit: 64KiB, 16MiB, 4GiB (or KB, MB, GB by thousands)",
         )
     };
+    not_negative(text, "1 byte or more, as 16MiB")?;
+    let too_large =
+        || ValueError::new(format!("'{text}' is too large"), "give at most 16777215TiB");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number: u64 = text[..digits].parse().map_err(|_| refuse())?;
+    if digits == 0 {
+        return Err(refuse());
+    }
+    // Digits alone: they can only be too many.
+    let number: u64 = text[..digits].parse().map_err(|_| too_large())?;
     let unit: u64 = match text[digits..].trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
         "kib" => 1 << 10,
@@ -125,7 +145,7 @@ pub fn parse_size(text: &str) -> Result<u64, ValueError> {
     match number.checked_mul(unit) {
         Some(0) => Err(ValueError::new("it must be at least one byte", "write 64KiB, 16MiB, 4GiB")),
         Some(bytes) => Ok(bytes),
-        None => Err(refuse()),
+        None => Err(too_large()),
     }
 }
 
@@ -138,10 +158,28 @@ pub fn parse_record_size(text: &str) -> Result<u64, ValueError> {
     }
 }
 
-/// A whole number from 1 on.
+/// A whole number from 1 to 2^32 - 1.
 pub fn parse_count(text: &str) -> Result<NonZeroUsize, ValueError> {
-    let number: usize = text.parse().map_err(|_| {
-        ValueError::new(format!("'{text}' is not a whole number"), "write 1, 2, 3, …")
+    count_up_to(text, u32::MAX as usize)
+}
+
+/// Threads, requests at a time, panels: more than a thousand of them help nobody, and each costs
+/// memory, 15 kB a thread before it reads anything and some 50 MB while it does.
+pub const MOST_AT_ONCE: usize = 1024;
+
+/// A whole number from 1 to [`MOST_AT_ONCE`].
+pub fn parse_small_count(text: &str) -> Result<NonZeroUsize, ValueError> {
+    count_up_to(text, MOST_AT_ONCE)
+}
+
+fn count_up_to(text: &str, most: usize) -> Result<NonZeroUsize, ValueError> {
+    not_negative(text, "1 or more")?;
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let message = format!("'{text}' is not a whole number");
+        return Err(ValueError::new(message, "write 1, 2, 3, …"));
+    }
+    let number = text.parse::<usize>().ok().filter(|number| *number <= most).ok_or_else(|| {
+        ValueError::new(format!("{text} is too many"), format!("give at most {most}"))
     })?;
     NonZeroUsize::new(number)
         .ok_or_else(|| ValueError::new("it must be at least 1", "leave it out for the default"))
@@ -162,6 +200,7 @@ impl std::str::FromStr for PictureSize {
         let hint = "write the width in pixels, or width x height, as 1200 or 1200x700; each \
                     from 480 to 6000";
         let refuse = || ValueError::new(format!("'{text}' is not a picture size"), hint);
+        not_negative(text, "the width in pixels, as 1200")?;
         let side = |text: &str| text.trim().parse::<u32>().map_err(|_| refuse());
         let size = match text.split_once(['x', 'X', '×']) {
             Some((width, height)) => {
@@ -211,6 +250,7 @@ pub fn parse_zones(text: &str) -> Result<ZoneHistory, ValueError> {
 
 /// Columns of a terminal, from 20 to 500.
 pub fn parse_columns(text: &str) -> Result<u16, ValueError> {
+    not_negative(text, "a number from 20 to 500")?;
     text.parse().ok().filter(|columns| (20..=500).contains(columns)).ok_or_else(|| {
         ValueError::new(
             format!("'{text}' is not a width in characters"),
@@ -313,6 +353,32 @@ mod tests {
         for wrong in ["", "0", "0MiB", "4G", "-1", "1.5GiB", "18446744073709551615KiB"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_negative_or_too_large_is_called_so() {
+        let said = |result: Result<(), ValueError>| {
+            let wrong = result.unwrap_err();
+            format!("{}; {}", wrong.message, wrong.hint.unwrap())
+        };
+        let duration = |text| said(parse_duration(text).map(drop));
+        assert_eq!(duration("-2h"), "'-2h' is negative; give 0 or more, as 2h");
+        assert_eq!(duration("-x"), "'-x' is negative; give 0 or more, as 2h");
+        assert_eq!(duration("--1h"), "'--1h' is negative; give 0 or more, as 2h");
+        let size = |text| said(parse_size(text).map(drop));
+        assert_eq!(size("-1"), "'-1' is negative; give 1 byte or more, as 16MiB");
+        for text in ["99999999999GiB", "99999999999999999999"] {
+            assert_eq!(size(text), format!("'{text}' is too large; give at most 16777215TiB"));
+        }
+        assert_eq!(parse_size("16777215TiB"), Ok(16_777_215 << 40));
+        let jobs = |text| said(parse_small_count(text).map(drop));
+        assert_eq!(jobs("-1"), "'-1' is negative; give 1 or more");
+        for text in ["1025", "99999999999999999999999999"] {
+            assert_eq!(jobs(text), format!("{text} is too many; give at most 1024"));
+        }
+        assert_eq!(parse_small_count("1024").unwrap().get(), 1024);
+        let groups = said(parse_count("99999999999999999999").map(drop));
+        assert_eq!(groups, "99999999999999999999 is too many; give at most 4294967295");
     }
 
     #[test]

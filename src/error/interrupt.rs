@@ -12,7 +12,10 @@ const GRACE: Duration = Duration::from_millis(1_800);
 
 /// True once somebody asked the run to stop. Clones share the flag.
 #[derive(Clone, Default, Debug)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt {
+    flag: Arc<AtomicBool>,
+    publishing: bool,
+}
 
 impl Interrupt {
     /// A flag that no signal raises.
@@ -20,22 +23,22 @@ impl Interrupt {
         Interrupt::default()
     }
 
-    /// Listens to SIGINT and SIGTERM, once in a process. The first signal raises the flag, and
+    /// Listens to SIGINT and SIGTERM, once in a process, for a run that is `publishing` or is not. The first signal raises the flag, and
     /// ends the process with 130 if it is still there after 1.8 s; the second one ends it at once.
     ///
     /// # Errors
     /// [`Error::Failed`] when a handler is installed already or the system refuses.
-    pub fn listen() -> Result<Interrupt, Error> {
-        let interrupt = Interrupt::default();
+    pub fn listen(publishing: bool) -> Result<Interrupt, Error> {
+        let interrupt = Interrupt { publishing, ..Interrupt::default() };
         let flag = interrupt.clone();
         let on_signal = move || {
             if flag.is_set() {
-                end_now();
+                end_now(publishing);
             }
             flag.set();
-            std::thread::spawn(|| {
+            std::thread::spawn(move || {
                 std::thread::sleep(GRACE);
-                end_now();
+                end_now(publishing);
             });
         };
         ctrlc::set_handler(on_signal).map_err(Error::failed)?;
@@ -43,27 +46,39 @@ impl Interrupt {
     }
 
     pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.flag.store(true, Ordering::Relaxed);
+    }
+
+    /// The error as this run's user should read it.
+    pub fn told(&self, error: Error) -> Error {
+        match error {
+            Error::Interrupted { .. } => Error::Interrupted { publishing: self.publishing },
+            other => other,
+        }
     }
 
     /// For those who poll the flag itself.
     pub fn flag(&self) -> &AtomicBool {
-        &self.0
+        &self.flag
     }
 
     /// Cheap: one relaxed load.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.flag.load(Ordering::Relaxed)
     }
 
-    /// `Err(Error::Interrupted)` once the flag is up, for the places between pieces of work.
+    /// [`Error::Interrupted`] once the flag is up, for the places between pieces of work.
     pub fn check(&self) -> Result<(), Error> {
-        if self.is_set() { Err(Error::Interrupted) } else { Ok(()) }
+        if self.is_set() {
+            Err(self.told(Error::Interrupted { publishing: false }))
+        } else {
+            Ok(())
+        }
     }
 }
 
-fn end_now() -> ! {
-    Error::Interrupted.print();
+fn end_now(publishing: bool) -> ! {
+    Error::Interrupted { publishing }.print();
     std::process::exit(ExitCode::Interrupted as i32)
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::JobSpec;
 use super::gather::Gathered;
 use super::listing::name_and_reason;
-use super::read::{SOURCE_HOUR, SOURCE_NAME};
+use super::read::{SOURCE_HOUR, SOURCE_HOUR_UNREAD, SOURCE_NAME, SOURCE_NAME_UNREAD};
 use super::survey::Survey;
 use crate::aggregate::{MetricNote, Metrics};
 use crate::layout::Layout;
@@ -203,16 +203,21 @@ fn stored_bytes(survey: &Survey, gathered: &Gathered) -> u64 {
 
 fn time(spec: &JobSpec, gathered: &Gathered) -> TimeNote {
     let fields = spec.rule.fields();
-    let counts = gathered.tally.sources.iter().enumerate().filter(|(_, records)| **records > 0);
-    let named = counts.map(|(source, &records)| {
+    let counts = gathered.tally.sources;
+    let mut sources: BTreeMap<String, u64> = BTreeMap::new();
+    for (source, records) in counts.into_iter().enumerate().filter(|(_, records)| *records > 0) {
         let name = match source {
-            SOURCE_NAME => "object name".to_string(),
-            SOURCE_HOUR => "prefix hour".to_string(),
-            rank => fields[rank].to_string(),
+            SOURCE_NAME | SOURCE_NAME_UNREAD => "object name",
+            SOURCE_HOUR | SOURCE_HOUR_UNREAD => "prefix hour",
+            rank => fields[rank],
         };
-        (name, records)
-    });
-    TimeNote { sources: named.collect(), leap_clamped: gathered.tally.clamped }
+        *sources.entry(name.to_string()).or_default() += records;
+    }
+    TimeNote {
+        sources,
+        unreadable: counts[SOURCE_NAME_UNREAD] + counts[SOURCE_HOUR_UNREAD],
+        leap_clamped: gathered.tally.clamped,
+    }
 }
 
 /// Keys inside of JSON columns do not count: their text is published as it stands.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::doubt::{Nested, UnreadTime};
 use super::listing::Failure;
 use super::read::{Finding, Lost, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
 use super::rows::{Records, RowGroups};
@@ -83,6 +84,10 @@ pub(super) struct Gathered {
     /// failed.
     pub rows: Vec<Option<u64>>,
     pub fills: Fills,
+    /// Lists and objects in the columns of the `records` file.
+    pub nested: Nested,
+    /// The first record of the window whose time field does not read as a time, and its key.
+    pub unread_time: Option<(String, UnreadTime)>,
     /// Objects that had changed since they were listed, as they were read.
     pub replaced: Vec<ObjectMeta>,
 }
@@ -125,6 +130,9 @@ impl Gathered {
                 self.read += 1;
                 self.decoded_bytes += outcome.decoded_bytes;
                 self.tally.add(&outcome.tally);
+                if let (None, Some(unread)) = (&self.unread_time, outcome.unread_time) {
+                    self.unread_time = Some((object.key.clone(), unread));
+                }
                 for lost in self.bounded(outcome.lost) {
                     self.lost.push((object.key.clone(), object.etag.clone(), lost));
                 }
@@ -327,6 +335,7 @@ fn take<'a>(
     match piece {
         Piece::Rows(frame) => {
             let new_paths = see_rows(&mut gathered.schema, &frame);
+            gathered.nested.add(&frame, &run.objects[object].key);
             check_columns(run, &gathered.schema, object)?;
             rows.take(run, engine, &gathered.schema, object, frame, &new_paths);
         }

@@ -11,10 +11,13 @@
 mod account;
 mod again;
 mod cut;
+mod doubt;
+mod elsewhere;
 mod gather;
 mod listing;
 mod print;
 mod read;
+mod replace;
 mod rows;
 mod sample;
 mod schema;
@@ -29,26 +32,31 @@ use std::time::Instant;
 
 use chrono::SecondsFormat;
 
-use crate::aggregate::{AggregateError, Tables};
+use crate::aggregate::{AggregateError, Metrics, Tables};
 use crate::chart::{self, ChartError, ChartSpec};
 use crate::json::Reason;
 use crate::layout::{self, Layout};
-use crate::progress::{Phase, Progress};
+use crate::progress::{Phase, Progress, count_text};
 use crate::publish::{
-    Item, Manifest, Out, PublishError, QuarantineRow, RunNote, Stage, State, Step, Target,
+    Item, Manifest, Out, PublishError, QuarantineRow, RunNote, Stage, State, Step,
     quarantine_table, write_table,
 };
 use crate::store::{Store, StoreError};
 use crate::window::Hour;
 
+pub use doubt::{Misfit, MixedColumn, UnreadTime};
+pub use elsewhere::{NearestHours, first_hour};
 pub use listing::{Excluded, Failure, ListedPrefix};
-pub use print::{PrintError, Printed, Printing, print_days, print_key};
+pub use print::{PrintError, Printed, Printing, print_days, print_key, print_stream};
 pub use read::Finding;
+pub use replace::shown as replaced_text;
 pub use schema::{DayColumn, DaySchema, schema_of};
 pub use spec::{Export, JobSpec};
 
+use doubt::misfits;
 use gather::{Gathered, Piece, Run, ended_by, gather};
-use sample::{FirstListing, check_layout, first_listing, nearest};
+use replace::Decision;
+use sample::{FirstListing, first_listing};
 use survey::{Survey, survey};
 
 /// Why a job did not end with a published day.
@@ -64,11 +72,8 @@ pub enum JobError {
     Chart(#[from] ChartError),
     #[error("{key} is not what it was when it was first read in this run; run again")]
     NotTheSame { key: String },
-    #[error(
-        "{source_name} holds no folders of years (2022/…): give the place that holds them, as \
-         s3://bucket/rawdata/{}", like(.keys)
-    )]
-    NoYears { source_name: String, keys: Vec<String> },
+    #[error("{source_name} {problem}: {advice}{}", like(.keys))]
+    NoYears { source_name: String, problem: &'static str, advice: String, keys: Vec<String> },
     #[error(
         "no key of {source_name} is made by --layout '{layout}', which begins behind --source{}",
         like(.keys)
@@ -83,6 +88,11 @@ pub enum JobError {
          a record, as `rawcat cat` prints it"
     )]
     NoTimeField { field: String },
+    #[error(
+        "the field {field:?} reads as a time within 1990 to 2100 in none of {records} records: \
+         nothing is published; check --time-field against a record, as `rawcat cat` prints it"
+    )]
+    NoTimeInField { field: String, records: String },
     #[error("none of the {prefixes} prefixes could be listed; {prefix}: {reason}")]
     NothingListed { prefixes: usize, prefix: String, reason: String },
     #[error(
@@ -134,11 +144,14 @@ pub struct Details {
     pub sparse: bool,
     /// Why the day can still change although nothing was skipped.
     pub still_open: Option<String>,
-    /// No object was found.
-    pub nothing: bool,
-    /// Hours before and behind the window that hold objects, where the window has none and keys
-    /// are made by the default layout.
-    pub nearest: Option<(Option<Hour>, Option<Hour>)>,
+    /// Hours before and behind the window that hold objects, where the window has none.
+    pub nearest: Option<NearestHours>,
+    /// Columns of JSON that hold text, too.
+    pub mixed: Vec<MixedColumn>,
+    /// Declared types, and values that do not read as them.
+    pub misfits: Vec<Misfit>,
+    /// The first record whose time field does not read as a time, and its key.
+    pub unread_time: Option<(String, UnreadTime)>,
 }
 
 /// Reads a window's objects and publishes it.
@@ -172,6 +185,7 @@ fn publish_window(
 ) -> Result<Outcome, JobError> {
     let started = Instant::now();
     let target = spec.target();
+    check_picture(spec)?;
     let mut findings = HashMap::new();
     let mut survey = survey(spec, store, &mut findings, progress, interrupted)?;
     let mut stage = out.stage(target.clone())?;
@@ -196,14 +210,11 @@ fn publish_window(
     let columns = made.gathered.schema.columns(&spec.pins);
     let mut manifest =
         account::manifest(spec, source, &survey, &made.gathered, &columns, &made.nulls, metrics);
-    let mut details = details(spec, store, &survey, &made.gathered)?;
+    let mut details = details(spec, &survey, &made.gathered);
+    details.nearest = elsewhere::nearest(store, source, &survey.listed)?;
+    details.mixed = made.gathered.nested.beside_text(&columns, &spec.pins);
     details.sparse = made.tables.as_ref().is_some_and(|tables| !tables.filled);
-    if let Some(field) = &spec.rule.field
-        && manifest.records.parsed == 0
-        && manifest.quarantine.iter().any(|note| note.reason == Reason::TimeMissing.text())
-    {
-        return Err(JobError::NoTimeField { field: field.clone() });
-    }
+    check_time_field(spec, &manifest)?;
     if let Some((prefix, failure)) = survey.listed.failed_prefixes().next()
         && survey.listed.prefixes.iter().all(|prefix| prefix.failure.is_some())
     {
@@ -214,13 +225,13 @@ fn publish_window(
             reason,
         });
     }
-    if details.nothing {
-        check_layout(source, store, &survey.listed.layout, details.nearest)?;
-    }
     let inferred = survey.inferred.then(|| Arc::clone(&survey.listed.layout));
-    if let Some(why) = withheld(spec, out, &target, &manifest)? {
-        return Ok(Outcome { manifest, details, withheld: Some(why), inferred });
-    }
+    let replaced = match replace::decide(spec, out, &target, &manifest)? {
+        Decision::Withhold(why) => {
+            return Ok(Outcome { manifest, details, withheld: Some(why), inferred });
+        }
+        Decision::Publish(replaced) => replaced,
+    };
     stop_if(interrupted)?;
     write_outputs(spec, &mut stage, &made, &manifest, &details, interrupted)?;
     manifest.run = RunNote {
@@ -228,10 +239,40 @@ fn publish_window(
         started_utc: spec.now_utc.to_rfc3339_opts(SecondsFormat::Millis, true),
         duration_ms: started.elapsed().as_millis() as u64,
         jobs: spec.jobs as u64,
+        replaced,
     };
     stop_if(interrupted)?;
     stage.publish(&mut manifest)?;
     Ok(Outcome { manifest, details, withheld: None, inferred })
+}
+
+/// Refuses a picture that can't hold the panels that were asked for, before the day is read.
+fn check_picture(spec: &JobSpec) -> Result<(), ChartError> {
+    match (&spec.metrics, spec.picture.1) {
+        (Metrics::Named(names), Some(px)) if spec.export.chart => {
+            chart::check_height(px, 1 + names.len().min(spec.panels.saturating_sub(1)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a `--time-field` that gave no record its time: that is a mistake, and no damage.
+fn check_time_field(spec: &JobSpec, manifest: &Manifest) -> Result<(), JobError> {
+    let Some(field) = spec.rule.field.clone().filter(|_| manifest.records.parsed == 0) else {
+        return Ok(());
+    };
+    let records = |reason: Reason| {
+        let notes = manifest.quarantine.iter().filter(|note| note.reason == reason.text());
+        notes.map(|note| note.records).sum::<u64>()
+    };
+    match (records(Reason::TimeMissing), records(Reason::TimeUnreadable)) {
+        (0, 0) => Ok(()),
+        (_, 0) => Err(JobError::NoTimeField { field }),
+        (missing, unreadable) => {
+            let records = count_text(missing + unreadable);
+            Err(JobError::NoTimeInField { field, records })
+        }
+    }
 }
 
 /// A day with more columns is refused: no reader of tables wants them, and each costs memory in
@@ -285,35 +326,6 @@ fn read_window(
     let records_written = records.is_some();
     let nulls = records.map(|file| file.nulls).unwrap_or_default();
     Ok(Made { gathered, tables, nulls, records_written })
-}
-
-/// Why this result must not be published, if so: objects or prefixes failed, or nothing was
-/// found, and a day is there.
-fn withheld(
-    spec: &JobSpec,
-    out: &Out<'_>,
-    target: &Target,
-    manifest: &Manifest,
-) -> Result<Option<String>, JobError> {
-    if spec.accept_incomplete {
-        return Ok(None);
-    }
-    let failed = !manifest.objects.failed.is_empty()
-        || manifest.listing.prefixes.iter().any(|prefix| prefix.error.is_some());
-    let nothing = manifest.records.day == 0;
-    if !failed && !nothing {
-        return Ok(None);
-    }
-    let why = match out.manifest(target)? {
-        None => return Ok(None),
-        Some(_) if failed => "this run is incomplete",
-        Some(before) if before.records.day > 0 => "this run found no record",
-        Some(_) => return Ok(None),
-    };
-    Ok(Some(format!(
-        "{why} and the day is published already: it is left as it was; run again, or give \
-         --accept-incomplete to replace it"
-    )))
 }
 
 /// Writes everything but `records` into the stage.
@@ -396,12 +408,7 @@ pub fn verdict_text(manifest: &Manifest) -> String {
     }
 }
 
-fn details(
-    spec: &JobSpec,
-    store: &Store,
-    survey: &Survey,
-    gathered: &Gathered,
-) -> Result<Details, JobError> {
+fn details(spec: &JobSpec, survey: &Survey, gathered: &Gathered) -> Details {
     const PLACES: usize = 3;
     let mut places: Vec<(String, Vec<String>)> = Vec::new();
     for (key, _, lost) in &gathered.lost {
@@ -412,19 +419,17 @@ fn details(
             None => places.push((lost.reason.clone(), vec![place])),
         }
     }
-    let nothing =
-        survey.listed.objects.is_empty() && survey.listed.failed_prefixes().next().is_none();
-    // Advice only: a source that lets its folders be listed in part is no failure.
-    let nearest = nothing.then(|| nearest(store, &survey.listed)).flatten();
-    Ok(Details {
+    Details {
         places,
         empty_hours: account::empty_hours(spec, survey),
         still_open: account::still_open(spec),
         sparse: false,
-        nothing,
+        mixed: Vec::new(),
+        misfits: misfits(&gathered.lost, &spec.pins),
+        unread_time: gathered.unread_time.clone(),
         listing_cut: survey.cut.then_some(account::LISTING_CUT),
-        nearest,
-    })
+        nearest: None,
+    }
 }
 
 /// What `fetch` would do: its first listing, before anything is downloaded.
@@ -442,7 +447,7 @@ pub struct Plan {
     pub bytes: u64,
     /// Requests of the listing, and one for each object.
     pub requests: u64,
-    pub nearest: Option<(Option<Hour>, Option<Hour>)>,
+    pub nearest: Option<NearestHours>,
 }
 
 /// Lists a window's hours as `fetch` does at first.
@@ -454,11 +459,7 @@ pub fn plan(
 ) -> Result<Plan, JobError> {
     progress.phase(Phase::Listing, 0, 0);
     let FirstListing { listed, inferred } = first_listing(spec, store, progress)?;
-    let nothing = listed.objects.is_empty();
-    if nothing && !listed.layout.is_hourly_utc() && listed.failed_prefixes().next().is_none() {
-        check_layout(source, store, &listed.layout, None)?;
-    }
-    let nearest = nothing.then(|| nearest(store, &listed)).flatten();
+    let nearest = elsewhere::nearest(store, source, &listed)?;
     Ok(Plan {
         hours_at_most: spec.hours_at_most(),
         hours: listed.hours,

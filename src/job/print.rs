@@ -1,10 +1,12 @@
 //! Records → lines: `cat`. In the order of (object key, offset), as they stand in their objects.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::elsewhere::{self, NearestHours};
 use super::gather::Gathered;
 use super::listing::{Failure, name_and_reason};
 use super::read::{ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
@@ -14,7 +16,7 @@ use crate::json::{Column, Frame, Projection, Values};
 use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::schema::{ColumnSpec, Schema};
-use crate::store::{Fetch, ObjectMeta, Store};
+use crate::store::{Content, Fetch, ObjectMeta, Store};
 
 /// How records are printed.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub struct Printed {
     pub failed: Vec<(String, String)>,
     /// The layout, where it was not given and keys of the source told it.
     pub inferred: Option<Arc<Layout>>,
+    /// Where objects are, if the window's hours hold none.
+    pub nearest: Option<NearestHours>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,8 @@ pub enum PrintError {
     Job(#[from] JobError),
     #[error("can't write the records")]
     Out(#[from] io::Error),
+    #[error("can't read standard input")]
+    Stdin(#[source] io::Error),
     #[error("no column is named {name:?}; the columns are {available}")]
     NoColumn { name: String, available: String },
     #[error(
@@ -54,11 +60,14 @@ pub enum PrintError {
          put ./ before a path of this machine"
     )]
     NoObject { place: String },
+    #[error("the {what} {place} holds no files")]
+    Empty { what: &'static str, place: String },
 }
 
 /// Prints the records of a window.
 pub fn print_days(
     spec: &JobSpec,
+    source: &str,
     store: &Store,
     printing: &Printing,
     out: &mut (dyn Write + Send),
@@ -67,8 +76,11 @@ pub fn print_days(
 ) -> Result<Printed, PrintError> {
     let mut findings = HashMap::new();
     let survey = survey(spec, store, &mut findings, progress, interrupted)?;
-    let inferred = survey.inferred.then(|| Arc::clone(&survey.listed.layout));
-    let mut printed = Printed { inferred, ..Printed::default() };
+    let mut printed = Printed {
+        nearest: elsewhere::nearest(store, source, &survey.listed)?,
+        inferred: survey.inferred.then(|| Arc::clone(&survey.listed.layout)),
+        ..Printed::default()
+    };
     for (prefix, failure) in survey.listed.failed_prefixes() {
         printed.failed.push((prefix.prefix.clone(), failure.reason.clone()));
     }
@@ -88,6 +100,7 @@ pub fn print_days(
 /// Prints every record of an object, or of all objects below a prefix, whatever its time.
 pub fn print_key(
     spec: &JobSpec,
+    source: &str,
     store: &Store,
     key: &str,
     printing: &Printing,
@@ -107,12 +120,107 @@ pub fn print_key(
     }
     objects.retain(|object| !object.key.ends_with('/'));
     if objects.is_empty() && printed.failed.is_empty() {
-        return Err(PrintError::NoObject { place: key.to_string() });
+        return Err(match key {
+            "" => PrintError::Empty {
+                what: if matches!(store, Store::Folder(_)) { "folder" } else { "place" },
+                place: source.to_string(),
+            },
+            key => PrintError::NoObject { place: key.to_string() },
+        });
     }
     let read_spec = ReadSpec { window: None, ..spec.read_spec(&spec.layout) };
     let printer = Printer { read_spec, store, spec, printing, interrupted };
     printer.print(objects, out, &mut printed)?;
     Ok(printed)
+}
+
+/// Prints every record of one object that comes from `input`, whatever its time. For CSV it is held
+/// in memory, since its columns stand in front.
+pub fn print_stream(
+    spec: &JobSpec,
+    input: Box<dyn Read + Send>,
+    printing: &Printing,
+    out: &mut (dyn Write + Send),
+) -> Result<Printed, PrintError> {
+    let object = ObjectMeta {
+        key: "stdin".to_string(),
+        bytes: 0,
+        etag: None,
+        last_modified_utc: None,
+        archived: false,
+    };
+    let read_spec = |projection: Projection| {
+        let mut read_spec = ReadSpec { window: None, ..spec.read_spec(&spec.layout) };
+        read_spec.json.projection = projection;
+        read_spec
+    };
+    let mut printed = Printed::default();
+    if !printing.csv {
+        let text = RefCell::new(Vec::new());
+        let mut see = |record: &[u8]| put_line(&mut text.borrow_mut(), record, printing.raw);
+        let mut take = |_: Frame| out.write_all(&text.take());
+        let mut reader = ObjectReader::new(read_spec(Projection::Named(Vec::new())));
+        let read = reader.read(&object, Content::Stream(input), None, &mut see, &mut take);
+        printed.add(&object, whole(read)?);
+        return Ok(printed);
+    }
+    let mut bytes = Vec::new();
+    let mut input = input;
+    input.read_to_end(&mut bytes).map_err(PrintError::Stdin)?;
+    let mut reader = ObjectReader::new(read_spec(Projection::All));
+    let mut schema = Schema::default();
+    let mut see = |frame: Frame| {
+        frame.seen.iter().for_each(|(path, kinds)| schema.see(path, *kinds));
+        Ok(())
+    };
+    let content = Content::Whole(bytes.clone());
+    whole(reader.read(&object, content, None, &mut |_| (), &mut see))?.ok();
+    let columns = chosen_columns(&schema, spec, printing)?;
+    writeln!(out, "{}", header(&columns, printing.excel_safe))?;
+    reader.expect(&columns);
+    let mut take = |frame: Frame| out.write_all(&csv_lines(&frame, &columns, printing.excel_safe));
+    let read = reader.read(&object, Content::Whole(bytes), None, &mut |_| (), &mut take);
+    printed.add(&object, whole(read)?);
+    Ok(printed)
+}
+
+/// What was read of a stream, or why it ended: what was printed of it cannot be taken back.
+fn whole(
+    read: Result<ObjectOutcome, ReadFailure<io::Error>>,
+) -> Result<Result<ObjectOutcome, Failure>, PrintError> {
+    match read {
+        Ok(outcome) => Ok(Ok(outcome)),
+        Err(ReadFailure::Store(error)) => Ok(Err(Failure::from(&error))),
+        Err(ReadFailure::Taker(error)) => Err(PrintError::Out(error)),
+        Err(ReadFailure::StartOver(finding)) => Ok(Err(finding.into_failure())),
+    }
+}
+
+/// The header line of CSV.
+fn header(columns: &[ColumnSpec], excel_safe: bool) -> String {
+    let cells: Vec<String> =
+        columns.iter().map(|column| csv_cell(&column.name, excel_safe)).collect();
+    cells.join(",")
+}
+
+/// The columns of CSV: all, or those that were asked for.
+fn chosen_columns(
+    schema: &Schema,
+    spec: &JobSpec,
+    printing: &Printing,
+) -> Result<Vec<ColumnSpec>, PrintError> {
+    let all = schema.columns(&spec.pins);
+    if printing.columns.is_empty() {
+        return Ok(all);
+    }
+    let named = |name: &String| {
+        let found = all.iter().find(|column| column.name == *name || column.path.is_named(name));
+        found.cloned().ok_or_else(|| PrintError::NoColumn {
+            name: name.clone(),
+            available: all.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", "),
+        })
+    };
+    printing.columns.iter().map(named).collect()
 }
 
 impl Printed {
@@ -181,9 +289,7 @@ impl Printer<'_> {
             return self.run(&objects, &spec, None, raw, &each, out, printed);
         }
         let columns = self.csv_columns(&objects)?;
-        let header: Vec<String> =
-            columns.iter().map(|column| csv_cell(&column.name, self.printing.excel_safe)).collect();
-        writeln!(out, "{}", header.join(","))?;
+        writeln!(out, "{}", header(&columns, self.printing.excel_safe))?;
         let mut spec = self.read_spec.clone();
         spec.json.projection = Projection::All;
         let excel_safe = self.printing.excel_safe;
@@ -212,19 +318,8 @@ impl Printer<'_> {
             &mut nothing,
             &mut unheard,
         )?;
-        let all = schema.into_inner().expect("the sink does not panic").columns(&self.spec.pins);
-        if self.printing.columns.is_empty() {
-            return Ok(all);
-        }
-        let named = |name: &String| {
-            let found =
-                all.iter().find(|column| column.name == *name || column.path.is_named(name));
-            found.cloned().ok_or_else(|| PrintError::NoColumn {
-                name: name.clone(),
-                available: all.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", "),
-            })
-        };
-        self.printing.columns.iter().map(named).collect()
+        let schema = schema.into_inner().expect("the sink does not panic");
+        chosen_columns(&schema, self.spec, self.printing)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -311,7 +406,7 @@ impl Printer<'_> {
             Err(error) => Err(Failure::from(&error)),
             Ok(body) => {
                 let (content, _permit) = body.into_parts();
-                let text = std::cell::RefCell::new(Vec::new());
+                let text = RefCell::new(Vec::new());
                 let mut see = |record: &[u8]| {
                     if let Some(raw) = lines {
                         put_line(&mut text.borrow_mut(), record, raw);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::doubt::UnreadTime;
 use super::text::{Text, TextError};
 use crate::codec::{DecodeError, DecodeLimits, Input, Step, unread_format};
 use crate::json::{
@@ -11,10 +12,15 @@ use crate::json::{
 use crate::layout::Layout;
 use crate::schema::{ColumnSpec, Path};
 use crate::store::{Content, ObjectMeta, StoreError};
-use crate::time::{Event, ObjectTime, TimeProblem, TimeRule, TimeSource, TimeValue, read_time};
+use crate::time::{
+    Event, ObjectTime, TIME_FIELDS, TimeProblem, TimeRule, TimeSource, TimeValue, read_time,
+};
 
-const _: () = assert!(crate::time::TIME_FIELDS.len() <= SOURCE_NAME, "each field has its count");
+const _: () = assert!(TIME_FIELDS.len() <= SOURCE_NAME_UNREAD, "each field has its count");
 
+/// Like the two below, of records with a time field that does not read as a time.
+pub const SOURCE_NAME_UNREAD: usize = SOURCES - 4;
+pub const SOURCE_HOUR_UNREAD: usize = SOURCES - 3;
 /// Index of [`TimeSource::ObjectName`] in [`Tally::sources`]; fields are counted by rank below.
 pub const SOURCE_NAME: usize = SOURCES - 2;
 /// Index of [`TimeSource::PrefixHour`] in [`Tally::sources`].
@@ -71,6 +77,8 @@ pub struct ObjectOutcome {
     pub tally: Tally,
     pub lost: Vec<Lost>,
     pub duplicate_keys: HashMap<Path, u64>,
+    /// The first record of the window whose time field does not read as a time.
+    pub unread_time: Option<UnreadTime>,
 }
 
 impl ObjectOutcome {
@@ -191,12 +199,16 @@ impl ObjectReader {
         let object_time = ObjectTime::of_key(&key);
         let window = self.spec.window;
         let rule = self.spec.rule.clone();
+        let mut unread_time = None;
         let mut fate = |record: &mut Record<'_>| {
             let fate = match window {
                 Some(window) => fate_of(record, &rule, object_time, window),
                 None => Fate::Keep { ts_utc: 0, source: SOURCE_NAME as u8, clamped: false },
             };
-            if let Fate::Keep { .. } = fate {
+            if let Fate::Keep { source, .. } = fate {
+                if UNREAD_SOURCES.contains(&source) && unread_time.is_none() {
+                    unread_time = UnreadTime::of(record, &rule);
+                }
                 see(record.source);
             }
             fate
@@ -272,6 +284,7 @@ impl ObjectReader {
             self.buffer = Vec::new();
         }
         outcome.decoded_bytes = text.bytes();
+        outcome.unread_time = unread_time;
         if let (Some(format), Some(whole)) = (unread, outcome.lost.first_mut()) {
             whole.reason = format!("{format}, which this version does not read");
             outcome.tally.quarantined_bytes = whole.len;
@@ -361,7 +374,7 @@ fn fate_of(
         Ok(Event { us, .. }) if us >= end_us => Fate::After,
         Ok(event) => Fate::Keep {
             ts_utc: event.us,
-            source: source_index(event.source),
+            source: source_index(event.source, unreadable),
             clamped: event.leap_clamped,
         },
         Err(TimeProblem::FieldMissing) => Fate::Reject(Reason::TimeMissing),
@@ -370,10 +383,16 @@ fn fate_of(
     }
 }
 
-fn source_index(source: TimeSource) -> u8 {
+const UNREAD_SOURCES: [u8; 2] = [SOURCE_NAME_UNREAD as u8, SOURCE_HOUR_UNREAD as u8];
+
+/// Where a record's time is counted.
+fn source_index(source: TimeSource, unreadable: bool) -> u8 {
+    let [name_unread, hour_unread] = UNREAD_SOURCES;
     match source {
         TimeSource::Field(rank) => rank as u8,
+        TimeSource::ObjectName if unreadable => name_unread,
         TimeSource::ObjectName => SOURCE_NAME as u8,
+        TimeSource::PrefixHour if unreadable => hour_unread,
         TimeSource::PrefixHour => SOURCE_HOUR as u8,
     }
 }

@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::listing::{Listed, nearest_hours};
+use super::listing::Listed;
 use super::{JobError, JobSpec};
 use crate::layout::{Inferred, Layout, escape_control, infer};
 use crate::progress::Progress;
 use crate::store::{Peek, Store};
-use crate::window::Hour;
 
 /// Requests that a sample of keys may cost.
 const MOST_REQUESTS: usize = 32;
@@ -62,40 +61,9 @@ pub(super) fn first_listing(
     }
 }
 
-/// The hours with objects before and behind those that were listed.
-pub(super) fn nearest(store: &Store, listed: &Listed) -> Option<(Option<Hour>, Option<Hour>)> {
-    match listed.layout.is_hourly_utc() {
-        true => nearest_hours(store, listed.hours.first).ok(),
-        false => None,
-    }
-}
-
-/// Nothing was found: is the source, or the layout, another one than was meant?
-pub(super) fn check_layout(
-    source: &str,
-    store: &Store,
-    layout: &Layout,
-    nearest: Option<(Option<Hour>, Option<Hour>)>,
-) -> Result<(), JobError> {
-    let is_hourly = layout.is_hourly_utc();
-    if is_hourly && nearest != Some((None, None)) {
-        return Ok(());
-    }
-    let keys = sample(store).unwrap_or_default();
-    if !is_hourly && (keys.is_empty() || keys.iter().any(|key| layout.exclusion(key, 1).is_none()))
-    {
-        return Ok(());
-    }
-    let (source_name, keys) = (source.to_string(), shown(&keys));
-    Err(match is_hourly {
-        true => JobError::NoYears { source_name, keys },
-        false => JobError::NothingFits { source_name, layout: layout.prefix().to_string(), keys },
-    })
-}
-
 /// Some keys of the source, from its beginning, its end and its middle: a bounded number of
 /// requests, whatever its size.
-fn sample(store: &Store) -> Option<Vec<String>> {
+pub(super) fn sample(store: &Store) -> Option<Vec<String>> {
     let mut sampler = Sampler { store, peeks: BTreeMap::new() };
     let tops = sampler.peek("")?.folders.clone();
     let step = tops.len().div_ceil(TOP_FOLDERS).max(1);
@@ -139,7 +107,7 @@ impl Sampler<'_> {
 }
 
 /// A few of the keys, as they may be shown.
-fn shown(keys: &[String]) -> Vec<String> {
+pub(super) fn shown(keys: &[String]) -> Vec<String> {
     let step = keys.len().div_ceil(SHOWN).max(1);
     keys.iter().step_by(step).map(|key| escape_control(key).into_owned()).collect()
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::elsewhere::{self, NearestHours};
 use super::gather::{Run, gather};
 use super::{JobError, JobSpec, learning, survey};
 use crate::json::{Column, Frame, Literal, Values, read_number_text};
@@ -78,6 +79,8 @@ pub struct DaySchema {
     pub manifest: Manifest,
     /// The layout, where it was not given and keys of the source told it.
     pub inferred: Option<Arc<Layout>>,
+    /// Where objects are, if the window's hours hold none.
+    pub nearest: Option<NearestHours>,
 }
 
 #[derive(Debug)]
@@ -99,6 +102,7 @@ pub fn schema_of(
 ) -> Result<DaySchema, JobError> {
     let mut findings = HashMap::new();
     let mut survey = survey(spec, store, &mut findings, progress, interrupted)?;
+    let nearest = elsewhere::nearest(store, source, &survey.listed)?;
     let bytes = survey.objects.iter().map(|object| object.bytes).sum();
     let mut gathered = learning(&mut findings, |findings| {
         progress.phase(Phase::Reading, survey.objects.len() as u64, bytes);
@@ -116,7 +120,11 @@ pub fn schema_of(
         let numeric_text = fill.numeric_text().filter(|_| is_text);
         DayColumn { spec, values: fill.values, numeric_text }
     });
-    let inferred = survey.inferred.then(|| Arc::clone(&survey.listed.layout));
-    let rows = gathered.rows_of_the_day();
-    Ok(DaySchema { rows, columns: columns.collect(), manifest, inferred })
+    Ok(DaySchema {
+        rows: gathered.rows_of_the_day(),
+        columns: columns.collect(),
+        manifest,
+        nearest,
+        inferred: survey.inferred.then(|| Arc::clone(&survey.listed.layout)),
+    })
 }

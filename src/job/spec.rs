@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::read::ReadSpec;
-use crate::aggregate::{AggregateSpec, Metrics};
+use crate::aggregate::{AggregateSpec, Metrics, without_number};
 use crate::codec::DecodeLimits;
 use crate::json::{Options, Projection};
 use crate::layout::Layout;
@@ -91,7 +91,9 @@ impl JobSpec {
     fn projection(&self) -> Projection {
         match &self.metrics {
             Metrics::Named(names) if !self.export.records => {
-                Projection::Named(names.iter().chain(&self.by).cloned().collect())
+                let numbered = names.iter().filter_map(|name| without_number(name));
+                let numbered: Vec<String> = numbered.map(str::to_string).collect();
+                Projection::Named(names.iter().chain(&self.by).chain(&numbered).cloned().collect())
             }
             _ => Projection::All,
         }

@@ -32,6 +32,8 @@ pub struct Summary {
     pub nearest: Option<Nearest>,
     /// Further lines, each a sentence.
     pub notes: Vec<String>,
+    /// What was published before in the same place, where this replaced it.
+    pub replaced: Option<String>,
     pub files: Files,
     pub took: Duration,
 }
@@ -140,6 +142,11 @@ impl Summary {
         for note in &self.notes {
             page.row("note", note);
         }
+        if let Some(before) = &self.replaced {
+            let now = counted(&count_text(self.records.day), "record");
+            let what = self.what();
+            page.row("replaces", &format!("the {what} published before: {before} → {now}"));
+        }
         self.rows_about_files(&mut page);
         page.row("took", &self.speed());
         page.text
@@ -163,15 +170,21 @@ impl Summary {
         }
         match &self.verdict {
             Verdict::Final => words.push("final".to_string()),
-            Verdict::Provisional(why) if why.is_empty() => words.push("provisional".to_string()),
+            Verdict::Provisional(why) if why.is_empty() => {
+                words.push("provisional: input was skipped".to_string());
+            }
             Verdict::Provisional(why) => words.push(format!("provisional: {}", why.join("; "))),
         }
         format!("{}: {}", self.window.name(), words.join(", "))
     }
 
+    fn what(&self) -> &'static str {
+        if self.window.date.is_some() { "day" } else { "window" }
+    }
+
     fn records_line(&self) -> String {
         let records = &self.records;
-        let what = if self.window.date.is_some() { "day" } else { "window" };
+        let what = self.what();
         let mut line = format!("{} of the {what}", count_text(records.day));
         let left_out = [
             (records.before, "before it"),
@@ -387,6 +400,7 @@ mod tests {
             empty_hours: Vec::new(),
             nearest: None,
             notes: Vec::new(),
+            replaced: None,
             files: Files::Published(vec![
                 written("out/records/local_date=2022-04-18/part-00000.parquet", 88_123_456),
                 written("out/aggregates/daily/local_date=2022-04-18/part-00000.parquet", 4_321),
@@ -413,7 +427,7 @@ mod tests {
             unparsed_names: 4,
         };
         damaged.records.quarantined = 3;
-        damaged.verdict = Verdict::Provisional(vec!["input was skipped".into()]);
+        damaged.verdict = Verdict::Provisional(Vec::new());
         damaged.failed = vec![Counted {
             what: "2022/04/17/15/study-stream-1-2022-04-17-15-00-03-a.gz: \
                 the gzip member contradicts its checksum"
@@ -451,6 +465,14 @@ mod tests {
         });
         empty.took = Duration::from_millis(42);
         insta::assert_snapshot!(empty.text());
+    }
+
+    #[test]
+    fn a_day_that_is_replaced_is_told_with_its_numbers() {
+        let summary = Summary { replaced: Some("5,079 records, complete".into()), ..clean() };
+        let line =
+            "  replaces  the day published before: 5,079 records, complete → 3,089,881 records";
+        assert!(summary.text().contains(line), "{}", summary.text());
     }
 
     #[test]

@@ -41,13 +41,13 @@ pub enum PublishError {
     ReadTable { path: PathBuf, message: String },
 
     #[error(
-        "another run is using {}: {holder}; wait for it to end, or choose another --out",
+        "another run ({holder}) is publishing to {}; wait for it to end, or choose another --out",
         out.display()
     )]
     Locked { out: PathBuf, holder: String },
 
     #[error(
-        "another run is using {out}: {holder}{age}; wait for it to end, or choose another --out; \
+        "another run ({holder}{age}) is publishing to {out}; wait for it to end, or choose another --out; \
          if it was killed, remove its lock with `{remove}`"
     )]
     LockedBucket {

@@ -103,7 +103,7 @@ fn holder(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.take(1000).read_to_string(&mut text);
     let text: String = text.trim().chars().filter(|letter| !letter.is_control()).collect();
-    if read.is_err() || text.is_empty() { "a run that has just begun".to_string() } else { text }
+    if read.is_err() || text.is_empty() { "just begun".to_string() } else { text }
 }
 
 #[cfg(test)]

@@ -149,6 +149,9 @@ pub struct RecordsNote {
 pub struct TimeNote {
     /// How many records took their time from which field, or from `object name`, `prefix hour`.
     pub sources: BTreeMap<String, u64>,
+    /// Records among those of `object name` and `prefix hour` that have a time field, which does not
+    /// read as a time.
+    pub unreadable: u64,
     /// Times with second 60, which became 59.999999.
     pub leap_clamped: u64,
 }
@@ -226,6 +229,18 @@ pub struct RunNote {
     pub started_utc: String,
     pub duration_ms: u64,
     pub jobs: u64,
+    /// What was published before, in whose place this was put.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<ReplacedNote>,
+}
+
+/// An earlier publish of the same day.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReplacedNote {
+    pub records: u64,
+    /// Nothing was skipped.
+    pub complete: bool,
 }
 
 /// An equation of the manifest that does not hold: something was lost or counted twice.

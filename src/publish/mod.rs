@@ -31,10 +31,11 @@ pub use gather::can_cast;
 pub use manifest::{
     BytesNote, ColumnNote, EquationError, ExcludedObjects, FailedObject, FileNote, ListingNote,
     MANIFEST_VERSION, Manifest, MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount,
-    RecordsNote, RunNote, State, TimeNote, Verdict, WindowNote, check_equations, inputs_digest,
+    RecordsNote, ReplacedNote, RunNote, State, TimeNote, Verdict, WindowNote, check_equations,
+    inputs_digest,
 };
 pub use out::{OutFolder, Stage, read_manifest};
-pub use place::{Item, Step, Target};
+pub use place::{FOLDERS, Item, Step, Target};
 pub use published::{Out, Published};
 pub use records::{Rebuild, RecordsFile, RecordsWriter};
 pub use tables::{QUARANTINE_BYTES, QuarantineRow, quarantine_table, read_table, write_table};

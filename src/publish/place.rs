@@ -8,9 +8,14 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use super::lock::OWN_FOLDER;
 use crate::window::Window;
 
 const PART: &str = "part-00000.parquet";
+
+/// The folders of `--out` that are rawcat's to write and to clear.
+pub const FOLDERS: [&str; 7] =
+    ["aggregates", "charts", "manifests", "quarantine", "records", "windows", OWN_FOLDER];
 
 /// What is published as one: a local day, or a window that is none.
 #[derive(Clone, PartialEq, Eq, Debug)]

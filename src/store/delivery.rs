@@ -4,7 +4,9 @@
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::config::retry::RetryConfig;
 use aws_sdk_firehose::error::ProvideErrorMetadata;
-use aws_sdk_firehose::types::ExtendedS3DestinationDescription;
+use aws_sdk_firehose::types::{
+    DataFormatConversionConfiguration, ExtendedS3DestinationDescription,
+};
 
 use super::error::{StoreError, shown};
 use super::{StoreOptions, s3};
@@ -18,10 +20,8 @@ pub struct Delivery {
     pub error_prefix: Option<String>,
     /// `None`: UTC.
     pub time_zone: Option<String>,
-    /// As the stream names it: `UNCOMPRESSED`, `GZIP`, `Snappy`.
-    pub compression: String,
-    /// Records are delivered as Parquet or ORC.
-    pub converts_format: bool,
+    /// Records are converted to ORC.
+    pub converts_to_orc: bool,
 }
 
 /// Attempts for the one request.
@@ -109,9 +109,14 @@ fn delivery(to_s3: ExtendedS3DestinationDescription) -> Option<Delivery> {
         prefix: to_s3.prefix.unwrap_or_default(),
         error_prefix: to_s3.error_output_prefix.filter(|prefix| !prefix.is_empty()),
         time_zone: to_s3.custom_time_zone.filter(|zone| !zone.is_empty()),
-        compression: to_s3.compression_format.as_str().to_string(),
-        converts_format: conversion.is_some_and(|conversion| conversion.enabled == Some(true)),
+        converts_to_orc: conversion.is_some_and(|conversion| is_to_orc(&conversion)),
     })
+}
+
+fn is_to_orc(conversion: &DataFormatConversionConfiguration) -> bool {
+    let output = conversion.output_format_configuration.as_ref();
+    let serializer = output.and_then(|output| output.serializer.as_ref());
+    conversion.enabled == Some(true) && serializer.is_some_and(|kind| kind.orc_ser_de.is_some())
 }
 
 fn advice(code: Option<&str>) -> &'static str {

@@ -97,6 +97,14 @@ impl FolderStore {
     }
 
     pub(super) fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.folders_where(prefix, |folder| holds_a_file(folder, MOST_LEVELS))
+    }
+
+    pub(super) fn folders_where(
+        &self,
+        prefix: &str,
+        wanted: impl Fn(&Path) -> bool,
+    ) -> Result<Vec<String>, StoreError> {
         let Some((dir, above, rest)) = self.dir_of(prefix) else {
             return Ok(Vec::new());
         };
@@ -114,10 +122,7 @@ impl FolderStore {
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
             };
-            if name.starts_with(rest)
-                && entry.path().is_dir()
-                && holds_a_file(&entry.path(), MOST_LEVELS)
-            {
+            if name.starts_with(rest) && entry.path().is_dir() && wanted(&entry.path()) {
                 folders.push(format!("{above}{name}/"));
             }
         }

@@ -255,6 +255,14 @@ impl Store {
         }
     }
 
+    /// Like [`Store::folders`], with those that hold no object; a bucket has none of these.
+    pub fn bare_folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        match self {
+            Store::Folder(folder) => folder.folders_where(prefix, |_| true),
+            Store::S3(s3) => s3.folders(prefix),
+        }
+    }
+
     /// The bodies of `objects`, in their order. Any number of threads may pull.
     pub fn fetch(&self, objects: Arc<[ObjectMeta]>, limits: FetchLimits) -> Fetch {
         match self {

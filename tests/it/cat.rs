@@ -190,3 +190,31 @@ fn an_object_that_is_denied_is_named_and_the_others_are_printed() {
     let ran = ran(output).ends_and_says(3, &[&keys[0], "s3:GetObject"]);
     assert_eq!(lines(&ran.stdout).len(), 10);
 }
+
+#[test]
+fn standard_input_is_one_object() {
+    let place = Place::new();
+    let from = |line: &str, bytes: &[u8]| {
+        let file = place.path().join("object");
+        std::fs::write(&file, bytes).unwrap();
+        let mut command = place.command(line);
+        ran(command.stdin(std::fs::File::open(&file).unwrap()).output().unwrap())
+    };
+    let glued = "{\"a\":1}{\"a\":[2],\n\"b\":3}";
+    for bytes in [glued.as_bytes().to_vec(), gzip(glued)] {
+        let lines = "{\"a\":1}\n{\"a\":[2], \"b\":3}\n";
+        assert_eq!(from("cat -", &bytes).ends(0).stdout, lines);
+        let csv = from("cat - --csv --columns b,a", &bytes).ends(0).stdout;
+        assert_eq!(csv, "b,a\n,1\n3,[2]\n");
+    }
+    assert_eq!(from("cat -", b"").ends(0).stdout, "");
+    from("cat -", b"{\"a\":1}x").ends_and_says(3, &["{\"a\":1}\n", "skipped stdin:7"]);
+    from("cat - --csv --columns c", b"{\"a\":1}").ends_and_says(2, &["no column is named \"c\""]);
+}
+
+#[test]
+fn a_folder_without_files_is_called_so() {
+    let place = Place::new();
+    std::fs::create_dir(place.path().join("empty")).unwrap();
+    place.run("cat ./empty").ends_and_says(2, &["the folder ./empty holds no files"]);
+}

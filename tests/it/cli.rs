@@ -152,6 +152,28 @@ fn mistakes_in_what_is_typed_are_answered_with_what_to_do() {
         format!("fetch --day 2022-04-18 {z} --type value=int --type value=float"),
         format!("fetch --day 2022-04-18 {z} --fallback-key"),
         format!("fetch --day 2022-04-18 {z} --jobs 0"),
+        format!("fetch --day 2022-04-18 {z} --jobs 99999999999"),
+        format!("fetch --day 2022-04-18 {z} --jobs -1"),
+        format!("fetch --day 2022-04-18 {z} -j -1"),
+        format!("fetch --day 2022-04-18 {z} --settle -2h --look-back 1h"),
+        format!("fetch --day 2022-04-18 {z} --look-back -1h"),
+        format!("fetch --day 2022-04-18 {z} --panels -1"),
+        format!("fetch --day 2022-04-18 {z} --size -1"),
+        format!("fetch --day 2022-04-18 {z} --max-requests 1025"),
+        format!("fetch --day 2022-04-18 {z} --max-groups 99999999999999999999"),
+        format!("fetch --day 2022-04-18 {z} --max-object-bytes 99999999999GiB"),
+        format!("fetch --day -1 {z}"),
+        format!("fetch --day 2022-02-30 {z}"),
+        format!("fetch --day 2022-13-01 {z}"),
+        format!("fetch --day 2022-04-18T00:00 {z}"),
+        format!("fetch --from 2022-04-18T24:00 --to 2022-04-20T00:00 {z}"),
+        format!("fetch --from 2022-04-18T06 --to 2022-04-20T00:00 {z}"),
+        format!("fetch --from 2022-04-18T25:00 --to 2022-04-20T00:00 {z}"),
+        format!("fetch --from 2022-02-30T00:00 --to 2022-04-20T00:00 {z}"),
+        format!("fetch --day 2022-04-18 {z} --out ''"),
+        format!("fetch --day 2022-04-18 {z} --out raw/days"),
+        "fetch --day 2022-04-18 --tz Asia/Seoul --source /etc/passwd".into(),
+        "help fecth".into(),
         format!("fetch --day 2022-04-18 {z} --size 10"),
         format!("fetch --day 2022-04-18 {z} --size"),
         format!("fetch --day 2022-04-18 {z} --max-object-bytes 4G"),
@@ -249,7 +271,14 @@ fn mistakes_in_the_environment_are_named_with_their_variable() {
     let place = Place::new().with_env("RAWCAT_EVREY", "1h");
     let output = place.run(&["config"]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(stderr(&output).contains("RAWCAT_EVREY is set, and no option has that name"));
+    let warning = "RAWCAT_EVREY is set, and no option has that name; did you mean RAWCAT_EVERY?";
+    assert!(stderr(&output).contains(warning));
+    // A typing mistake is said everywhere, a name that is somebody else's by `config` alone.
+    let place = place.with_env("RAWCAT_HELPER_DIR", "/x");
+    let place = place.with_file("source = \"raw\"\n");
+    let plan = stderr(&place.run(&["plan", "--day", "2022-04-18", "--tz", "UTC"]));
+    assert!(plan.contains(warning) && !plan.contains("RAWCAT_HELPER_DIR"), "{plan}");
+    assert!(stderr(&place.run(&["config"])).contains("RAWCAT_HELPER_DIR is set"));
 }
 
 #[test]
@@ -320,6 +349,46 @@ fn the_file_is_found_upward_then_among_the_users_own() {
     assert_eq!(source(&place), "[HERE]/home/.config/rawcat/mine");
     let place = place.with_file("source = \"raw\"\n");
     assert_eq!(source(&place), "[HERE]/raw");
+}
+
+#[test]
+fn a_folder_that_cannot_be_searched_has_no_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let user = place.path().join("home/.config/rawcat");
+    std::fs::create_dir_all(&user).unwrap();
+    std::fs::write(user.join("rawcat.toml"), "tz = \"UTC\"\n").unwrap();
+    let allow = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // Nothing is closed to root.
+    let is_root = |path: &Path| std::fs::read_dir(path).is_ok();
+    allow(&user, 0o000);
+    let output = place.run(&["config"]);
+    let closed = !is_root(&user);
+    allow(&user, 0o755);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stdout(&output).contains("no rawcat.toml found"), closed);
+    // A file that is found and can't be read is an error, as before.
+    allow(&user.join("rawcat.toml"), 0o000);
+    let unreadable = std::fs::read(user.join("rawcat.toml")).is_err();
+    let output = place.run(&["config"]);
+    assert_eq!(output.status.code(), Some(if unreadable { 2 } else { 0 }));
+    // A home that is a file holds none either, whoever asks.
+    let place = Place::new().with_env("XDG_CONFIG_HOME", "/dev/null");
+    assert_eq!(place.run(&["config"]).status.code(), Some(0));
+}
+
+#[test]
+fn help_is_a_command_too() {
+    let place = Place::new();
+    for (help, flag) in
+        [(vec!["help"], vec!["--help"]), (vec!["help", "plan"], vec!["plan", "--help"])]
+    {
+        let output = place.run(&help);
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(stdout(&output), stdout(&place.run(&flag)));
+    }
 }
 
 #[test]

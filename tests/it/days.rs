@@ -94,6 +94,7 @@ fn days_before_1990_where_no_record_can_have_its_time_are_planned_with_their_len
         ("1988-10-09", "1988-10-08T14:00:00Z", "1988-10-09T15:00:00Z", 25),
     ];
     let place = Place::new();
+    put_records(&place, &[micros("2022-04-18T00:00:00Z")]);
     for (date, start_utc, end_utc, hours) in days {
         let ran = place.run(&format!("plan --day {date} --tz Asia/Seoul --json")).ends(0);
         let plan: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();

@@ -96,7 +96,7 @@ fn the_listing_grows_no_further_than_max_late() {
         (0, "", "2022-04-17T08:00:00Z", "2022-04-19T00:00:00Z"),
     ];
     for (code, options, first_hour, last_hour) in cases {
-        place.run(&format!("{LINE} {options}")).ends(code);
+        place.run(&format!("{LINE} --accept-incomplete {options}")).ends(code);
         let (first, last, _) = listed(&place);
         assert_eq!((&*first, &*last), (first_hour, last_hour), "{options}");
     }

@@ -9,6 +9,8 @@ mod corpus;
 mod damage;
 mod days;
 mod delivery;
+mod doubts;
+mod elsewhere;
 mod json;
 mod late;
 mod laws;

@@ -203,7 +203,12 @@ fn pinned_types_are_obeyed_by_later_runs_and_hold_from_day_to_day() {
     fs::write(place.path().join("rawcat.toml"), "tz = \"Asia/Seoul\"\n").unwrap();
     place.run("fetch --day 2022-04-18 --export records").ends(0);
     assert_eq!(place.records(DAY).kind("value"), "str");
-    place.run("schema --day 2022-04-18 --pin").ends_and_says(0, &["pinned", "rawcat.schema.json"]);
+    let words = [
+        "pinned 18 columns in rawcat.schema.json",
+        "value is text that held only numbers: float",
+        "is quarantined",
+    ];
+    place.run("schema --day 2022-04-18 --pin").ends_and_says(0, &words);
     let pins = fs::read_to_string(place.path().join("rawcat.schema.json")).unwrap();
     assert!(pins.contains("\"/value\""), "{pins}");
     for day in ["2022-04-18", "2022-04-19"] {
@@ -301,4 +306,33 @@ fn the_manifest_is_what_json_prints() {
     assert_eq!(ran.stdout.as_bytes(), place.published()["manifests/2022-04-18.json"]);
     let quiet = place.run(&format!("{LINE} --export records -q")).ends(0);
     assert_eq!((&*quiet.stdout, &*quiet.stderr), ("", ""));
+}
+
+#[test]
+fn a_name_as_long_as_a_record_is_cut_where_columns_are_shown() {
+    let name = "서".repeat(30_000);
+    let place = one(&format!("{{\"{name}\":1,\"b\":2}}"));
+    let ran = place.run("schema --day 2022-04-18 --tz Asia/Seoul").ends(0);
+    assert!(
+        ran.stdout.contains(&format!("\n{}…  int    100 %\n", "서".repeat(80))),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stdout.lines().all(|line| line.chars().count() < 120), "{}", ran.stdout);
+    place.run(LINE).ends(0);
+    place.run("plan --day 2022-04-18 --tz Asia/Seoul").ends(0);
+    place.run("chart --day 2022-04-18 --tz Asia/Seoul --term").ends(0);
+    // Programs get the whole name.
+    let ran = place.run("schema --day 2022-04-18 --tz Asia/Seoul --json").ends(0);
+    assert!(ran.stdout.contains(&name));
+}
+
+#[test]
+fn a_picture_too_low_for_its_panels_is_refused_before_anything_is_read() {
+    let place = one("{\"a\":1}");
+    let line = format!("{LINE} --size 1200x480 --panels 9 --metric a,b,c,d,e");
+    let words = ["6 panels do not fit in a height of 480 px", "--size 1200 without a height"];
+    // The metrics that are not there would be refused only after the day is read.
+    place.run(&line).ends_and_says(2, &words);
+    place.assert_nothing_published();
 }

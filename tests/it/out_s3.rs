@@ -212,8 +212,7 @@ fn a_second_run_is_told_who_holds_the_lock_and_changes_nothing() {
     lake.server.clear_log();
     let holder = format!("process {} on ", std::process::id());
     let remove = format!("`aws s3 rm s3://lake/{LOCK} --endpoint-url {}`", lake.server.endpoint());
-    let words =
-        ["another run is using s3://lake/days/", &holder, "less than a minute ago", &remove];
+    let words = ["is publishing to s3://lake/days/", &holder, "less than a minute ago", &remove];
     lake.run(FETCH).ends_and_says(1, &words);
     assert_eq!(lake.server.writes().len(), 1, "{:?}", lake.server.writes());
     assert!(lake.path(LOCK).exists(), "the lock is still the first one's");

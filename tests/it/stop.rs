@@ -47,7 +47,7 @@ fn assert_ended_by(name: &str, place: &Place, server: &S3Server, is: impl Fn(&Se
     signal(&child, name);
     let ran = ran(child.wait_with_output().unwrap());
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    ran.ends_and_says(130, &["interrupted"]);
+    ran.ends_and_says(130, &["interrupted; nothing is half-published"]);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_second_run_on_the_same_folder_is_told_who_holds_it_and_changes_nothing() {
     let mut first = start(place.s3_command(&server, LINE));
     wait_for(&server, |seen| matches!(seen, Seen::Get { .. }));
     let holder = format!("process {}", first.id());
-    place.run(LINE).ends_and_says(1, &["another run is using", &holder, "choose another --out"]);
+    place.run(LINE).ends_and_says(1, &["another run (", &holder, "choose another --out"]);
     assert!(first.try_wait().unwrap().is_none(), "the first run goes on");
     interrupt(&first);
     ran(first.wait_with_output().unwrap()).ends(130);
@@ -172,4 +172,20 @@ fn a_folder_of_one_zone_is_refused_to_another() {
     place.run("fetch --day 2022-04-20 --tz Asia/Tokyo").ends_and_says(2, &words);
     assert!(place.published() == before);
     place.assert_clean();
+}
+
+#[test]
+fn who_only_reads_is_not_told_about_publishing() {
+    let (place, server) = slow_place();
+    server.fault(On::AnyGet, 100, Fault::Stall(3));
+    for command in ["cat", "schema"] {
+        server.clear_log();
+        let line = LINE.replace("fetch", command);
+        let line = line.split(" --export").next().unwrap();
+        let child = start(place.s3_command(&server, line));
+        wait_for(&server, |seen| matches!(seen, Seen::Get { .. }));
+        interrupt(&child);
+        let ran = ran(child.wait_with_output().unwrap()).ends(130);
+        assert_eq!(ran.stderr, "rawcat: interrupted: run the same command again\n", "{command}");
+    }
 }
