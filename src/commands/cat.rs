@@ -48,7 +48,10 @@ pub fn cat(config: &CatConfig, interrupt: &Interrupt) -> Result<ExitCode, Error>
                 let printed = printed.map_err(print_error)?;
                 skipped |= report(&printed);
                 if printed.records == 0 {
-                    say(&format!("rawcat: {}", nothing_found(&spec.window, printed.nearest)));
+                    say(&format!(
+                        "rawcat: {}",
+                        nothing_found("records", &spec.window, printed.nearest)
+                    ));
                 }
                 take_layout(&mut specs[at + 1..], &printed.inferred, config.mode == Mode::Quiet);
             }

@@ -30,7 +30,8 @@ pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Err
         let plan = job::plan(spec, &raw.source, &raw.store, &progress).map_err(job_error);
         progress.finish();
         let plan = plan?;
-        if plan.prefixes.iter().any(|prefix| prefix.failure.is_some()) {
+        let failed = plan.prefixes.iter().any(|prefix| prefix.failure.is_some());
+        if failed {
             code = ExitCode::Skipped;
         }
         let text = match config.json {
@@ -39,8 +40,8 @@ pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Err
         };
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
-        if plan.nearest.is_some() {
-            say(&format!("rawcat: {}", nothing_found(&spec.window, plan.nearest)));
+        if plan.objects.is_empty() && !failed {
+            say(&format!("rawcat: {}", nothing_found("objects", &spec.window, plan.nearest)));
         }
         let inferred = plan.inferred.then_some(plan.layout);
         take_layout(&mut specs[at + 1..], &inferred, config.mode == Mode::Quiet);

@@ -40,7 +40,7 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
         if found.rows == 0 {
-            say(&format!("rawcat: {}", nothing_found(&spec.window, found.nearest)));
+            say(&format!("rawcat: {}", nothing_found("records", &spec.window, found.nearest)));
         }
         for reason in found.manifest.verdict.reasons.iter().filter(|_| code == ExitCode::Skipped) {
             say(&format!("rawcat: {reason}"));

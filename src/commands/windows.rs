@@ -198,14 +198,14 @@ pub fn json_text(value: &impl serde::Serialize, alone: bool) -> String {
     text.expect("every key is a string") + "\n"
 }
 
-/// That a window has no records, and where the nearest objects are.
-pub fn nothing_found(window: &Window, nearest: Option<NearestHours>) -> String {
+/// That a window has no records or no objects, and where the nearest objects are.
+pub fn nothing_found(what: &str, window: &Window, nearest: Option<NearestHours>) -> String {
     let name = match window.date {
         Some(date) => format!("{date} in {}", window.tz),
         None => window.describe(),
     };
     let Some((before, after)) = nearest else {
-        return format!("no records of {name}");
+        return format!("no {what} of {name}");
     };
     let place = |hour: Option<Hour>, side: &str| {
         hour.map(|hour| format!("{} {side} it", layout::prefix_of(hour)))

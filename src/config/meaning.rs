@@ -31,7 +31,9 @@ impl<'a> Meaning<'a> {
         let config = self.fetch_of(args)?;
         // Where a stream delivers is known once it was asked.
         if let Source::Place(source) = &config.input.source {
-            self.apart(source, &config.out)?;
+            let layout = config.input.layout.as_ref();
+            let below = layout.map_or("", |layout| layout.literal_folders());
+            self.apart(&source.below(below), &config.out)?;
         }
         Ok(config)
     }

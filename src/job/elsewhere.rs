@@ -38,8 +38,14 @@ pub(super) fn nearest(
 
 /// Refuses a layout by which no key is made of those that the source shows.
 fn check_layout(store: &Store, source: &str, layout: &Layout) -> Result<(), JobError> {
-    let keys = sample(store).unwrap_or_default();
-    if keys.is_empty() || keys.iter().any(|key| layout.exclusion(key, 1).is_none()) {
+    let fits = |key: &String| layout.exclusion(key, 1).is_none();
+    // A sample of the whole source may miss one prefix of many.
+    let below = sample(store, layout.prefix().literal_folders()).unwrap_or_default();
+    let keys = match below.is_empty() {
+        true => sample(store, "").unwrap_or_default(),
+        false => below,
+    };
+    if keys.is_empty() || keys.iter().any(fits) {
         return Ok(());
     }
     Err(JobError::NothingFits {
@@ -68,7 +74,7 @@ fn no_years(store: &Store, source: &str) -> JobError {
         Some(place) => (format!("did you mean {place}?"), Vec::new()),
         None => {
             let advice = "give the place that holds them, as s3://bucket/rawdata/".to_string();
-            (advice, shown(&sample(store).unwrap_or_default()))
+            (advice, shown(&sample(store, "").unwrap_or_default()))
         }
     };
     let problem = "holds no folders of years (2022/…)";

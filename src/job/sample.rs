@@ -40,7 +40,7 @@ pub(super) fn first_listing(
         return Ok(FirstListing { listed, inferred: false });
     }
     // A sample that can't be had changes nothing: the day is empty then.
-    let keys = sample(store).unwrap_or_default();
+    let keys = sample(store, "").unwrap_or_default();
     let is_made_so = |layout: &Layout, key: &String| layout.exclusion(key, 1).is_none();
     if keys.iter().any(|key| is_made_so(&spec.layout, key)) {
         return Ok(FirstListing { listed, inferred: false });
@@ -61,11 +61,11 @@ pub(super) fn first_listing(
     }
 }
 
-/// Some keys of the source, from its beginning, its end and its middle: a bounded number of
+/// Some keys below a prefix, from its beginning, its end and its middle: a bounded number of
 /// requests, whatever its size.
-pub(super) fn sample(store: &Store) -> Option<Vec<String>> {
+pub(super) fn sample(store: &Store, below: &str) -> Option<Vec<String>> {
     let mut sampler = Sampler { store, peeks: BTreeMap::new() };
-    let tops = sampler.peek("")?.folders.clone();
+    let tops = sampler.peek(below)?.folders.clone();
     let step = tops.len().div_ceil(TOP_FOLDERS).max(1);
     let tops: Vec<String> = tops.into_iter().rev().step_by(step).collect();
     let ways: [fn(usize) -> usize; 3] = [|_| 0, |last| last, |last| last / 2];

@@ -90,6 +90,14 @@ impl Expression {
         self.parts.iter().all(|part| matches!(part, Part::Text(_)))
     }
 
+    /// The literal text in front of the first expression.
+    pub fn literal_lead(&self) -> &str {
+        match self.parts.first() {
+            Some(Part::Text(text)) => text,
+            _ => "",
+        }
+    }
+
     /// This prefix with the one that Firehose appends behind it.
     pub fn with_automatic_suffix(&self) -> Expression {
         let parts = self.parts.iter().cloned().chain(Expression::hourly().parts);

@@ -49,6 +49,17 @@ pub enum Prefix {
 impl Prefix {
     const FLAT: &str = "flat";
 
+    /// The folders that every key begins with: `logs/app/` of `logs/app/x-!{timestamp:yyyy}/`.
+    pub fn literal_folders(&self) -> &str {
+        match self {
+            Prefix::Flat => "",
+            Prefix::Of(expression) => {
+                let lead = expression.literal_lead();
+                &lead[..lead.rfind('/').map_or(0, |at| at + 1)]
+            }
+        }
+    }
+
     /// The expressions that keys are made of, the likeliest first.
     ///
     /// Firehose appends hours to a prefix without expressions. Whether it does so behind one that

@@ -220,18 +220,11 @@ impl Summary {
         if let Some(nearest) = &self.nearest {
             let Nearest { source, first_listed, last_listed, before, after } = nearest;
             page.row("listed", &format!("{first_listed} to {last_listed} below {source}"));
-            match (before, after) {
-                (None, None) => {
-                    page.row("nearest", "no year's folder at all: is this the right --source?");
-                }
-                _ => {
-                    let ends = [("before", before), ("after", after)];
-                    let found = ends.iter().filter_map(|(end, at)| {
-                        at.as_ref().map(|at| format!("{at} {end} the day"))
-                    });
-                    page.row("nearest", &found.collect::<Vec<_>>().join(", "));
-                }
-            }
+            let ends = [("before", before), ("after", after)];
+            let found = ends
+                .iter()
+                .filter_map(|(end, at)| at.as_ref().map(|at| format!("{at} {end} the day")));
+            page.row("nearest", &found.collect::<Vec<_>>().join(", "));
         } else if !self.empty_hours.is_empty() {
             let count = count_text(self.empty_hours.len() as u64);
             let hours = runs_of_hours(&self.empty_hours);
@@ -473,20 +466,5 @@ mod tests {
         let line =
             "  replaces  the day published before: 5,079 records, complete → 3,089,881 records";
         assert!(summary.text().contains(line), "{}", summary.text());
-    }
-
-    #[test]
-    fn a_source_without_any_object_is_doubted() {
-        let mut empty = clean();
-        empty.objects = Objects::default();
-        empty.records = Records::default();
-        empty.nearest = Some(Nearest {
-            source: "s3://team-events/".into(),
-            first_listed: "2022/04/17/14/".into(),
-            last_listed: "2022/04/18/15/".into(),
-            before: None,
-            after: None,
-        });
-        assert!(empty.text().contains("is this the right --source?"));
     }
 }

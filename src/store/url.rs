@@ -21,6 +21,17 @@ pub enum SourceUrl {
 }
 
 impl SourceUrl {
+    /// A place of this source.
+    pub fn below(&self, folders: &str) -> SourceUrl {
+        match self {
+            SourceUrl::Folder(root) if folders.is_empty() => SourceUrl::Folder(root.clone()),
+            SourceUrl::Folder(root) => SourceUrl::Folder(root.join(folders)),
+            SourceUrl::S3 { bucket, prefix } => {
+                SourceUrl::S3 { bucket: bucket.clone(), prefix: format!("{prefix}{folders}") }
+            }
+        }
+    }
+
     /// The place of `key` below this source, escaped for messages.
     pub fn of_key(&self, key: &str) -> String {
         match self {

@@ -115,6 +115,10 @@ fn an_out_among_the_raw_objects_is_refused() {
     std::os::unix::fs::symlink(place.raw(), place.path().join("link")).unwrap();
     refused("--out link/days", &["lies inside --source"]);
     assert_eq!(fs::read_dir(place.raw()).unwrap().count(), 1);
+    // A layout says where below the source the raw objects lie.
+    let below = "--source s3://bucket/ --layout raw/!{timestamp:yyyy/MM/dd/HH}/ --out s3://bucket";
+    refused(&format!("{below}/raw/days/"), &["lies inside --source"]);
+    place.s3_run(&place.serve(), &format!("plan {DAY} {below}/days/")).ends(0);
     // Beside it, or with the source in a folder that is the user's own, all is well.
     place.run(&format!("fetch {DAY} --export records --out bucket/raw-days")).ends(0);
     place.run(&format!("fetch {DAY} --export records --out .")).ends(0);
