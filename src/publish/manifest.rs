@@ -419,6 +419,7 @@ mod tests {
                 before: 1,
                 after: 2,
                 duplicates_dropped: 1,
+                without_dedup_key: 0,
                 quarantined: 2,
             },
             quarantine: vec![QuarantineNote { reason: "utf8".into(), records: 2, bytes: 3 }],
