@@ -145,6 +145,8 @@ pub struct FetchArgs {
     #[command(flatten)]
     pub publish: PublishArgs,
     #[command(flatten)]
+    pub dedup: DedupArgs,
+    #[command(flatten)]
     pub group: GroupArgs,
     #[command(flatten)]
     pub bucket: BucketArgs,
@@ -267,6 +269,8 @@ pub struct ConfigArgs {
     pub out: OutArgs,
     #[command(flatten)]
     pub publish: PublishArgs,
+    #[command(flatten)]
+    pub dedup: DedupArgs,
     #[command(flatten)]
     pub group: GroupArgs,
     #[command(flatten)]

@@ -101,11 +101,27 @@ pub struct FetchConfig {
     pub chart: PictureConfig,
     /// Object key and byte offset as columns of `records`.
     pub provenance: bool,
+    pub dedup: DedupConfig,
     /// How long after its end a day is provisional.
     pub settle: TimeDelta,
     pub accept_incomplete: bool,
     pub json: bool,
     pub mode: Mode,
+}
+
+/// Which records are dropped as copies of others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DedupConfig {
+    pub copies: Option<Same>,
+    pub memory_bytes: u64,
+}
+
+/// What makes two records the same.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Same {
+    /// These fields, each once.
+    Fields(Vec<String>),
+    Bytes,
 }
 
 /// How raw objects are found and read, whatever is then done with the records.

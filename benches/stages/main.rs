@@ -89,6 +89,7 @@ fn parse(projection: Projection, by: &[String], bytes: &[u8]) -> Vec<Frame> {
         pins: Pins::new(),
         time_fields: vec!["ts".to_string()],
         by: by.to_vec(),
+        identity: None,
         max_record_bytes: 16 << 20,
     });
     reader.begin_object();

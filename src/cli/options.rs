@@ -137,6 +137,36 @@ pub struct PublishArgs {
     pub accept_incomplete: bool,
 }
 
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "What is published")]
+pub struct DedupArgs {
+    /// Drop records that have the same values here as an earlier one of the day
+    ///
+    /// Firehose delivers at least once, so that a record can come twice. The first copy stays, in
+    /// the order of object keys and of bytes in them. Values are the same where they are written the
+    /// same: 1, 1.0 and "1" differ; of text the characters count, so that "\u0041" is "A". A
+    /// record that lacks one of the fields, or has null there, is never dropped; the manifest counts
+    /// these. Nested fields are named as device_os or device.os.
+    #[arg(long, value_name = "FIELD,…", value_delimiter = ',', value_parser = parse_column,
+        hide_short_help = true)]
+    pub dedup_key: Vec<String>,
+
+    /// Drop records of the day whose bytes are all the same as those of an earlier one
+    ///
+    /// From brace to brace, white space included. Where no field tells records apart, this also
+    /// drops those that a producer sent twice on purpose.
+    #[arg(long, hide_short_help = true)]
+    pub dedup_hash: bool,
+
+    /// Memory for telling records apart, with --dedup-key or --dedup-hash; beyond it the disk is used
+    ///
+    /// What is beyond lies in --out while the run lasts, 24 bytes a record; where --out is a bucket,
+    /// in the folder for temporary files. The result is the same.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size,
+        hide_short_help = true)]
+    pub dedup_memory: u64,
+}
+
 /// What `fetch` publishes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Export {

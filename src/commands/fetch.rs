@@ -226,6 +226,7 @@ fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
             notes.push(format!("no record has the typed columns {}", lost.join(", ")));
         }
     }
+    notes.extend(same_objects(spec, manifest));
     if manifest.duplicate_keys > 0 {
         let keys = count_of(&count_text(manifest.duplicate_keys), "key");
         notes.push(format!("{keys} more than once in one record; the last value counts"));
@@ -236,6 +237,22 @@ fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
         notes.push(format!("{times} said :60 and {count} as :59.999999"));
     }
     notes
+}
+
+/// Objects that came twice, the first of them by name.
+fn same_objects(spec: &JobSpec, manifest: &Manifest) -> Option<String> {
+    let same = &manifest.objects.same_objects;
+    let first = same.examples.first()?;
+    let have = if same.objects == 1 { "has" } else { "have" };
+    let objects = count_of(&count_text(same.objects), "object");
+    let (key, same_as) = (&first.key, &first.same_as);
+    let said = format!("{objects} {have} the same content as another: {key} that of {same_as}");
+    Some(match spec.dedup.identity {
+        Some(_) => said,
+        None => format!(
+            "{said}; their records count twice, unless --dedup-key or --dedup-hash drops them"
+        ),
+    })
 }
 
 /// A day may be empty, and a wrong --source looks like one.

@@ -7,9 +7,10 @@ use chrono::Utc;
 use crate::aggregate::Metrics;
 use crate::chart::ChartError;
 use crate::codec::DecodeLimits;
-use crate::config::{FetchConfig, InputConfig, S3Config, Selection, Source, Span};
+use crate::config::{FetchConfig, InputConfig, S3Config, Same, Selection, Source, Span};
 use crate::error::{Error, say};
-use crate::job::{Export, JobError, JobSpec, NearestHours};
+use crate::job::{Dedup, Export, JobError, JobSpec, NearestHours};
+use crate::json::Identity;
 use crate::layout::{self, Layout, ZoneHistory};
 use crate::publish::{PublishError, Published};
 use crate::schema::{Path as SchemaPath, Pins, pins_from_json};
@@ -50,6 +51,13 @@ pub fn fetch_spec(config: &FetchConfig, raw: &Raw, window: Window) -> Result<Job
         chart: config.export.chart,
     };
     spec.provenance = config.provenance;
+    spec.dedup = Dedup {
+        identity: config.dedup.copies.as_ref().map(|same| match same {
+            Same::Fields(fields) => Identity::Fields(fields.clone()),
+            Same::Bytes => Identity::Bytes,
+        }),
+        memory_bytes: config.dedup.memory_bytes,
+    };
     spec.settle = config.settle;
     spec.accept_incomplete = config.accept_incomplete;
     spec.picture = (config.chart.size.width, config.chart.size.height);
@@ -78,6 +86,7 @@ pub fn read_spec(input: &InputConfig, raw: &Raw, window: Window) -> Result<JobSp
         max_groups: usize::MAX,
         export: Export { records: false, aggregates: false, chart: false },
         provenance: false,
+        dedup: Dedup { identity: None, memory_bytes: 0 },
         decode: DecodeLimits { object_bytes: input.max_object_bytes, ..DecodeLimits::default() },
         max_record_bytes: usize::try_from(input.max_record_bytes).unwrap_or(usize::MAX),
         fetch: FetchLimits { requests: input.s3.max_requests.get(), ..FetchLimits::default() },

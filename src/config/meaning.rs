@@ -7,8 +7,9 @@ use super::day::selection;
 use super::layers::Settings;
 use super::origin::{Origin, flag};
 use super::{
-    AggregateConfig, CatConfig, CatWhat, ChartConfig, Exports, FetchConfig, InputConfig,
-    PictureConfig, PolicyConfig, S3Config, SchemaConfig, Source, SourceUrl, Surroundings,
+    AggregateConfig, CatConfig, CatWhat, ChartConfig, DedupConfig, Exports, FetchConfig,
+    InputConfig, PictureConfig, PolicyConfig, S3Config, Same, SchemaConfig, Source, SourceUrl,
+    Surroundings,
 };
 use crate::cli;
 use crate::error::Error;
@@ -64,6 +65,7 @@ impl<'a> Meaning<'a> {
             },
             chart: picture(&args.picture),
             provenance: args.publish.provenance,
+            dedup: self.dedup(&args.dedup)?,
             settle: args.publish.settle,
             accept_incomplete: args.publish.accept_incomplete,
             json: args.json.json,
@@ -302,6 +304,26 @@ impl<'a> Meaning<'a> {
             max_record_bytes: limits.max_record_bytes,
             jobs: run.jobs.unwrap_or(self.around.cpus),
         })
+    }
+
+    /// What drops copies: what was said later in the chain wins.
+    fn dedup(&self, args: &cli::DedupArgs) -> Result<DedupConfig, Error> {
+        let rank = |option| self.settings.origin(option).rank();
+        let key = Some(once_each(&args.dedup_key)).filter(|key| !key.is_empty());
+        let by_key_rank = rank("dedup_key").cmp(&rank("dedup_hash"));
+        let copies = match (key, args.dedup_hash) {
+            (Some(_), true) if by_key_rank.is_eq() => {
+                return Err(Error::usage(
+                    "--dedup-key and --dedup-hash say in two ways what the same record is",
+                    "leave out one of the two",
+                ));
+            }
+            (Some(_), true) if by_key_rank.is_lt() => Some(Same::Bytes),
+            (Some(key), _) => Some(Same::Fields(key)),
+            (None, true) => Some(Same::Bytes),
+            (None, false) => None,
+        };
+        Ok(DedupConfig { copies, memory_bytes: args.dedup_memory })
     }
 
     /// The source, or the stream that knows it: what was said later in the chain wins.

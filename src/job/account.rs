@@ -1,6 +1,6 @@
 //! Everything that is known at the end of a job → its manifest, the day's books.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
@@ -11,12 +11,13 @@ use super::listing::name_and_reason;
 use super::read::{SOURCE_HOUR, SOURCE_HOUR_UNREAD, SOURCE_NAME, SOURCE_NAME_UNREAD};
 use super::survey::Survey;
 use crate::aggregate::{MetricNote, Metrics};
+use crate::json::Identity;
 use crate::layout::Layout;
 use crate::progress::count_text;
 use crate::publish::{
     BytesNote, ColumnNote, ExcludedObjects, FailedObject, ListingNote, MANIFEST_VERSION, Manifest,
-    MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount, RecordsNote, State,
-    TimeNote, Verdict, WindowNote, inputs_digest,
+    MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount, RecordsNote, SameObject,
+    SameObjectsNote, State, TimeNote, Verdict, WindowNote, inputs_digest,
 };
 use crate::schema::ColumnSpec;
 use crate::window::{Hour, ZONE_DATA_VERSION, describe_length};
@@ -49,11 +50,12 @@ pub(super) fn manifest(
             quarantined: tally.quarantined_bytes,
         },
         records: RecordsNote {
-            parsed: tally.kept + tally.before + tally.after,
+            parsed: tally.of_the_day() + tally.before + tally.after,
             day: gathered.rows_of_the_day(),
             before: tally.before,
             after: tally.after,
-            duplicates_dropped: 0,
+            duplicates_dropped: tally.copies,
+            without_dedup_key: gathered.lacking,
             quarantined: quarantine.iter().map(|note| note.records).sum(),
         },
         time: time(spec, gathered),
@@ -118,6 +120,7 @@ fn options(spec: &JobSpec, layout: &Layout) -> BTreeMap<String, Value> {
     let exports: Vec<&str> = exports.iter().filter(|export| export.1).map(|e| e.0).collect();
     let pins: BTreeMap<&str, String> =
         spec.pins.iter().map(|(name, pin)| (name.as_str(), pin.to_string())).collect();
+    let dedup_key = spec.dedup.identity.as_ref().map(Identity::fields).unwrap_or_default();
     let entries = [
         ("layout", json!(layout.prefix().to_string())),
         ("prefix-tz", json!(layout.zones().to_string())),
@@ -139,6 +142,8 @@ fn options(spec: &JobSpec, layout: &Layout) -> BTreeMap<String, Value> {
         ("every", json!(seconds(spec.every))),
         ("export", json!(exports)),
         ("provenance", json!(spec.provenance)),
+        ("dedup-key", json!(dedup_key)),
+        ("dedup-hash", json!(spec.dedup.identity == Some(Identity::Bytes))),
         ("max-object-bytes", json!(spec.decode.object_bytes)),
         ("max-record-bytes", json!(spec.max_record_bytes)),
     ];
@@ -186,8 +191,27 @@ fn objects(survey: &Survey, gathered: &Gathered) -> ObjectsNote {
         read: gathered.read,
         failed: failed.chain(unreadable).collect(),
         excluded: excluded.collect(),
+        same_objects: same_objects(gathered),
         names_unparsed: unparsed.collect(),
     }
+}
+
+/// Objects that hold the bytes of an earlier one.
+fn same_objects(gathered: &Gathered) -> SameObjectsNote {
+    const EXAMPLES: usize = 5;
+    let mut firsts: HashMap<(u64, u128), &str> = HashMap::new();
+    let mut note = SameObjectsNote::default();
+    for (key, bytes, content) in &gathered.contents {
+        let first = *firsts.entry((*bytes, *content)).or_insert(key);
+        if first == key {
+            continue;
+        }
+        note.objects += 1;
+        if note.examples.len() < EXAMPLES {
+            note.examples.push(SameObject { key: key.clone(), same_as: first.to_string() });
+        }
+    }
+    note
 }
 
 fn stored_bytes(survey: &Survey, gathered: &Gathered) -> u64 {

@@ -110,8 +110,8 @@ pub(super) fn read(
             // Nothing is wanted of the rest of the object.
             if go.is_continue() && wanted.object() == Some(at) { Ok(()) } else { Err(None) }
         };
-        let finding = run.findings.get(&object.key);
-        match reader.read(&object, content, finding, &mut |_| (), &mut take) {
+        let known = run.known(at);
+        match reader.read(&object, content, known, &mut |_| (), &mut take) {
             Ok(_) | Err(ReadFailure::Taker(None)) => {}
             Err(failure) => return Err(again_failed(&object, failure)),
         }

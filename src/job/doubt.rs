@@ -99,6 +99,7 @@ fn frame_of(record: &[u8], column: &str, column_type: ColumnType) -> Frame {
         pins: Pins::from([(column.to_string(), column_type)]),
         time_fields: Vec::new(),
         by: Vec::new(),
+        identity: None,
         max_record_bytes: record.len(),
     });
     let keep = |_: &mut Record<'_>| Fate::Keep { ts_utc: 0, source: 0, clamped: false };

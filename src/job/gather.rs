@@ -1,20 +1,21 @@
 //! The objects of a day → everything that is known when all of them are read.
 
-use std::collections::HashMap;
-use std::path::Path as FilePath;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::copies::{Copies, Search};
 use super::doubt::{Nested, UnreadTime};
 use super::listing::Failure;
-use super::read::{Finding, Lost, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
+use super::read::{Finding, Known, Lost, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
 use super::rows::{Records, RowGroups};
 use super::schema::Fills;
 use super::{JobError, JobSpec, MAX_COLUMNS};
 use crate::aggregate::{AggregateSpec, Partial};
 use crate::engine::{Emitter, Engine, Stopped};
-use crate::json::{Frame, Projection, Tally};
+use crate::json::{Frame, Identities, Projection, Tally};
 use crate::layout::Layout;
 use crate::progress::Progress;
 use crate::publish::RecordsFile;
@@ -38,6 +39,14 @@ pub(super) struct Run<'a> {
     /// Rows are only counted, and objects that have some, or fail, are left for another run.
     is_survey: bool,
     counts_fills: bool,
+    /// Later copies are looked for. Once one is found, this attempt's rows are worth nothing, and the
+    /// objects that follow are read for their identities alone.
+    search: Option<Mutex<Search>>,
+    copy_found: AtomicBool,
+    /// Later copies that an earlier attempt found: they are dropped.
+    copies: Option<&'a Copies>,
+    /// Sizes that several objects have: these may be the same.
+    twin_sizes: HashSet<u64>,
     pub progress: &'a Progress,
 }
 
@@ -45,7 +54,7 @@ pub(super) struct Run<'a> {
 pub(super) enum Piece {
     Rows(Frame),
     /// The paths of rows that no records file wants.
-    Seen(Vec<(Path, Kinds)>, Option<Fills>),
+    Seen(Vec<(Path, Kinds)>, Option<Fills>, Identities),
     Done(Box<Result<ObjectOutcome, Failure>>),
 }
 
@@ -55,9 +64,13 @@ impl Piece {
         match self {
             Piece::Rows(frame) => {
                 let texts: u64 = frame.lens.iter().map(|len| u64::from(*len)).sum();
-                texts as usize + frame.rows * frame.columns.len() * size_of::<u64>()
+                let identities = frame.identities.hashes.len() * size_of::<u128>();
+                texts as usize + frame.rows * frame.columns.len() * size_of::<u64>() + identities
             }
-            Piece::Seen(seen, _) => seen.len() * size_of::<(Path, Kinds)>(),
+            Piece::Seen(seen, _, identities) => {
+                let identities = identities.hashes.len() * size_of::<u128>();
+                seen.len() * size_of::<(Path, Kinds)>() + identities
+            }
             Piece::Done(outcome) => {
                 let lost = outcome.as_ref().as_ref().map_or(&[][..], |outcome| &outcome.lost);
                 lost.iter().map(|lost| size_of::<Lost>() + lost.bytes.len()).sum()
@@ -90,6 +103,10 @@ pub(super) struct Gathered {
     pub unread_time: Option<(String, UnreadTime)>,
     /// Objects that had changed since they were listed, as they were read.
     pub replaced: Vec<ObjectMeta>,
+    /// (key, size, hash of the content) of objects that have the size of another.
+    pub contents: Vec<(String, u64, u128)>,
+    /// Records of the day that lack a field of `--dedup-key`.
+    pub lacking: u64,
 }
 
 impl Gathered {
@@ -130,6 +147,9 @@ impl Gathered {
                 self.read += 1;
                 self.decoded_bytes += outcome.decoded_bytes;
                 self.tally.add(&outcome.tally);
+                if let Some(content) = outcome.content {
+                    self.contents.push((object.key.clone(), object.bytes, content));
+                }
                 if let (None, Some(unread)) = (&self.unread_time, outcome.unread_time) {
                     self.unread_time = Some((object.key.clone(), unread));
                 }
@@ -168,6 +188,8 @@ fn counted_by_reason(places: Vec<Lost>) -> Vec<Lost> {
 /// One thread's tools.
 struct Worker {
     reader: ObjectReader,
+    /// Makes identities and no columns, once a later copy is found.
+    lean: Option<ObjectReader>,
     partial: Option<Partial>,
 }
 
@@ -186,6 +208,7 @@ pub(super) fn gather(run: &Run<'_>, interrupted: &AtomicBool) -> Result<Gathered
     let mut workers: Vec<Worker> = (0..jobs)
         .map(|_| Worker {
             reader: ObjectReader::new(run.read_spec.clone()),
+            lean: run.search.is_some().then(|| ObjectReader::new(run.lean_spec())),
             partial: run.aggregates.as_ref().map(Partial::new),
         })
         .collect();
@@ -268,16 +291,18 @@ fn work<'a>(
     };
     emitter.claim(at);
     let object = &run.objects[at];
-    let outcome = match run.findings.get(&object.key) {
+    let known = run.known(at);
+    let outcome = match known.finding {
         Some(Finding::Failed { kind, reason }) => Err(Failure { kind, reason: reason.clone() }),
-        finding => match run.body(at, body) {
+        _ => match run.body(at, body) {
             Err(error) if error.concerns_whole_source() => return Err(JobError::Store(error)),
             Err(error) => Err(Failure::from(&error)),
             Ok(body) => {
                 let (content, _permit) = body.into_parts();
-                let Worker { reader, partial } = worker;
+                let Worker { reader, lean, partial } = worker;
+                let reader = lean.as_mut().filter(|_| run.copy_found()).unwrap_or(reader);
                 let mut give = |frame: Frame| give(run, partial.as_mut(), emitter, frame);
-                match reader.read(object, content, finding, &mut |_| (), &mut give) {
+                match reader.read(object, content, known, &mut |_| (), &mut give) {
                     Ok(outcome) => Ok(outcome),
                     Err(ReadFailure::Store(error)) => Err(Failure::from(&error)),
                     Err(ReadFailure::Taker(Some(error))) => return Err(error),
@@ -305,14 +330,16 @@ fn give<'a>(
     emitter: &Emitter<'_, 'a, Piece, JobError>,
     frame: Frame,
 ) -> Result<(), Option<JobError>> {
-    if let (Some(partial), Some(spec)) = (partial, &run.aggregates) {
+    let gives_up = run.copy_found();
+    if let (Some(partial), Some(spec), false) = (partial, &run.aggregates, gives_up) {
         partial.add(spec, &frame).map_err(|error| Some(error.into()))?;
     }
     let piece = match run.records {
+        _ if gives_up => Piece::Seen(Vec::new(), None, frame.identities),
         Some(_) => Piece::Rows(frame),
         None => {
             let fills = run.counts_fills.then(|| Fills::of(&frame));
-            Piece::Seen(frame.seen, fills)
+            Piece::Seen(frame.seen, fills, frame.identities)
         }
     };
     let bytes = piece.held_bytes();
@@ -333,13 +360,18 @@ fn take<'a>(
     piece: Piece,
 ) -> Result<(), JobError> {
     match piece {
-        Piece::Rows(frame) => {
+        Piece::Rows(mut frame) => {
+            run.look_for_copies(&std::mem::take(&mut frame.identities))?;
+            if run.copy_found() {
+                return Ok(());
+            }
             let new_paths = see_rows(&mut gathered.schema, &frame);
             gathered.nested.add(&frame, &run.objects[object].key);
             check_columns(run, &gathered.schema, object)?;
             rows.take(run, engine, &gathered.schema, object, frame, &new_paths);
         }
-        Piece::Seen(seen, fills) => {
+        Piece::Seen(seen, fills, identities) => {
+            run.look_for_copies(&identities)?;
             see(&mut gathered.schema, &seen);
             check_columns(run, &gathered.schema, object)?;
             if let Some(fills) = fills {
@@ -349,11 +381,19 @@ fn take<'a>(
         Piece::Done(outcome) => {
             let outcome = *outcome;
             let kept = outcome.as_ref().ok().map(|outcome| outcome.tally.kept);
+            if let Some(search) = &run.search {
+                search.lock().expect(SEARCHING).end_object(kept);
+            }
+            let of_the_day = outcome.as_ref().ok().map(|outcome| outcome.tally.of_the_day());
+            // Another content has other copies.
+            if run.copies.is_some_and(|copies| copies.rows(object) != of_the_day) {
+                return Err(JobError::NotTheSame { key: run.objects[object].key.clone() });
+            }
             gathered.rows.push(kept);
             if kept == Some(0) || !run.is_survey {
                 gathered.add(&run.object(object), outcome);
             }
-            if object + 1 == run.objects.len() && run.records.is_some() {
+            if object + 1 == run.objects.len() && run.records.is_some() && !run.copy_found() {
                 rows.end(run, engine, &gathered.schema);
             }
         }
@@ -368,6 +408,16 @@ fn check_columns(run: &Run<'_>, schema: &Schema, object: usize) -> Result<(), Jo
     }
     let key = run.objects[object].key.clone();
     Err(JobError::TooManyColumns { key, parent: schema.widest_object() })
+}
+
+const SEARCHING: &str = "no thread panics while it looks for copies";
+
+/// Sizes that more than one object has. Objects of the same content are looked for among these
+/// alone, so that others cost nothing. Their ETags would say too little: those of uploads in parts and
+/// of objects that KMS encrypts differ for the same bytes.
+fn twin_sizes(objects: &[ObjectMeta]) -> HashSet<u64> {
+    let mut seen = HashSet::new();
+    objects.iter().map(|object| object.bytes).filter(|bytes| !seen.insert(*bytes)).collect()
 }
 
 /// The rows in which a path appears for the first time in the day.
@@ -405,11 +455,15 @@ impl<'a> Run<'a> {
             aggregates: spec.aggregate_spec(),
             spec,
             store,
+            twin_sizes: twin_sizes(&objects),
             objects: objects.into(),
             findings,
             records: None,
             is_survey: false,
             counts_fills: false,
+            search: None,
+            copy_found: AtomicBool::new(false),
+            copies: None,
             replaced: Mutex::default(),
             progress,
         }
@@ -420,9 +474,60 @@ impl<'a> Run<'a> {
     pub fn survey(mut self) -> Self {
         self.is_survey = true;
         self.aggregates = None;
+        self.twin_sizes.clear();
         self.read_spec.json.projection = Projection::Named(Vec::new());
         self.read_spec.json.by.clear();
         self
+    }
+
+    /// Looks for records that are later copies of others; nothing is dropped yet. `folder` takes
+    /// what does not fit into memory.
+    pub fn search_copies(mut self, folder: PathBuf) -> Self {
+        self.read_spec.json.identity = self.spec.dedup.identity.clone();
+        self.search = Some(Mutex::new(Search::new(self.spec.dedup.memory_bytes, folder)));
+        self
+    }
+
+    /// Drops the later copies that an earlier attempt found.
+    pub fn drop_copies(mut self, copies: &'a Copies) -> Self {
+        self.copies = Some(copies);
+        self
+    }
+
+    /// What was found, once all objects are read.
+    pub fn take_search(&mut self) -> Option<Search> {
+        self.search.take().map(|search| search.into_inner().expect(SEARCHING))
+    }
+
+    /// Reads identities, and makes no columns.
+    fn lean_spec(&self) -> ReadSpec {
+        let mut spec = self.read_spec.clone();
+        spec.json.projection = Projection::Named(Vec::new());
+        spec.json.by.clear();
+        spec
+    }
+
+    pub fn copy_found(&self) -> bool {
+        self.copy_found.load(Ordering::Relaxed)
+    }
+
+    fn look_for_copies(&self, identities: &Identities) -> Result<(), JobError> {
+        if let Some(search) = &self.search
+            && search.lock().expect(SEARCHING).take(identities)?
+        {
+            self.copy_found.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// What is known of an object before it is read.
+    pub fn known(&self, at: usize) -> Known<'_> {
+        let object = &self.objects[at];
+        Known {
+            finding: self.findings.get(&object.key),
+            copies: self.copies.map(|copies| copies.of(at)),
+            may_be_twin: self.twin_sizes.contains(&object.bytes),
+        }
     }
 
     /// Nothing is aggregated; how full each column is is counted.

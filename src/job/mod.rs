@@ -6,10 +6,11 @@
 //! ```
 //!
 //! `survey` lists, `gather` reads on all threads (`read` is one object, `rows` the records
-//! file), `account` keeps the books. Only this room knows all the others.
+//! file), `copies` finds records that came twice, `account` keeps the books. Only this room knows all the others.
 
 mod account;
 mod again;
+mod copies;
 mod cut;
 mod doubt;
 mod elsewhere;
@@ -26,6 +27,7 @@ mod survey;
 mod text;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -34,14 +36,14 @@ use chrono::SecondsFormat;
 
 use crate::aggregate::{AggregateError, Metrics, Tables};
 use crate::chart::{self, ChartError, ChartSpec};
-use crate::json::Reason;
+use crate::json::{Identity, Reason};
 use crate::layout::{self, Layout};
 use crate::progress::{Phase, Progress, count_text};
 use crate::publish::{
     Item, Manifest, Out, PublishError, QuarantineRow, RunNote, Stage, State, Step,
     quarantine_table, write_table,
 };
-use crate::store::{Store, StoreError};
+use crate::store::{ObjectMeta, Store, StoreError};
 use crate::window::Hour;
 
 pub use doubt::{Misfit, MixedColumn, UnreadTime};
@@ -51,8 +53,9 @@ pub use print::{PrintError, Printed, Printing, print_days, print_key, print_stre
 pub use read::Finding;
 pub use replace::shown as replaced_text;
 pub use schema::{DayColumn, DaySchema, schema_of};
-pub use spec::{Export, JobSpec};
+pub use spec::{Dedup, Export, JobSpec};
 
+use copies::Copies;
 use doubt::misfits;
 use gather::{Gathered, Piece, Run, ended_by, gather};
 use replace::Decision;
@@ -93,6 +96,11 @@ pub enum JobError {
          nothing is published; check --time-field against a record, as `rawcat cat` prints it"
     )]
     NoTimeInField { field: String, records: String },
+    #[error(
+        "none of {records} records of the day has the field {field:?}: nothing is published; check \
+         --dedup-key against a record, as `rawcat cat` prints it"
+    )]
+    NoDedupField { field: String, records: String },
     #[error("none of the {prefixes} prefixes could be listed; {prefix}: {reason}")]
     NothingListed { prefixes: usize, prefix: String, reason: String },
     #[error(
@@ -192,15 +200,27 @@ fn publish_window(
     let bytes = survey.objects.iter().map(|object| object.bytes).sum();
     let mut made = learning(&mut findings, |findings| {
         progress.phase(Phase::Reading, survey.objects.len() as u64, bytes);
-        let run = Run::new(
-            spec,
-            &survey.listed.layout,
-            store,
-            survey.objects.clone(),
-            findings,
-            progress,
-        );
-        read_window(spec, run, &stage, interrupted)
+        let run = |objects, findings| {
+            Run::new(spec, &survey.listed.layout, store, objects, findings, progress)
+        };
+        let objects = survey.objects.clone();
+        let searching = match spec.dedup.identity {
+            None => return read_window(spec, run(objects, findings), &stage, interrupted),
+            Some(_) => run(objects, findings).search_copies(stage.scratch("copies")),
+        };
+        let Found { copies, lacking, objects, findings, replaced } =
+            match read_or_find(spec, searching, &stage, interrupted)? {
+                ControlFlow::Continue(made) => return Ok(made),
+                ControlFlow::Break(found) => found,
+            };
+        progress.phase(Phase::Reading, objects.len() as u64, bytes);
+        let dropping = run(objects, &findings).drop_copies(&copies);
+        let mut made = read_window(spec, dropping, &stage, interrupted)?;
+        if let Some(object) = made.gathered.replaced.first() {
+            return Err(JobError::NotTheSame { key: object.key.clone() });
+        }
+        (made.gathered.lacking, made.gathered.replaced) = (lacking, replaced);
+        Ok(made)
     })?;
     made.gathered.join_rowless(std::mem::take(&mut survey.rowless));
     survey.listed.replace(&made.gathered.replaced);
@@ -296,6 +316,57 @@ struct Made {
     records_written: bool,
 }
 
+/// Later copies that the first attempt at a window found, and the objects as it read them.
+struct Found {
+    copies: Copies,
+    lacking: u64,
+    objects: Vec<ObjectMeta>,
+    findings: HashMap<String, Finding>,
+    replaced: Vec<ObjectMeta>,
+}
+
+/// Reads all objects, while it searches for copies: `Break` says what it found, and that nothing
+/// is made. All of the day's records are compared, and no others: a copy by its bytes has
+/// the same time, so that it belongs to the same day, unless that is the time of its object.
+fn read_or_find(
+    spec: &JobSpec,
+    mut run: Run<'_>,
+    stage: &Stage<'_>,
+    interrupted: &AtomicBool,
+) -> Result<ControlFlow<Found, Made>, JobError> {
+    if spec.export.records {
+        run = run.write_records(&stage.path(&Item::Records)?)?;
+    }
+    let gathered = gather(&run, interrupted)?;
+    let search = run.take_search().expect("this run searches");
+    let rows = gathered.rows_of_the_day();
+    let fields = spec.dedup.identity.iter().flat_map(Identity::fields);
+    if let Some((field, _)) = fields.zip(&search.found).find(|(_, found)| rows > 0 && **found == 0)
+    {
+        return Err(JobError::NoDedupField { field: field.clone(), records: count_text(rows) });
+    }
+    let lacking = search.lacking;
+    let copies = search.finish()?;
+    if copies.count() == 0 {
+        let mut made = finish_window(spec, run, gathered)?;
+        made.gathered.lacking = lacking;
+        return Ok(ControlFlow::Continue(made));
+    }
+    // What failed stays failed: a record whose copies are dropped must not come and go.
+    let mut findings = run.findings.clone();
+    findings.extend(gathered.failed.into_iter().map(|(key, failure)| {
+        (key, Finding::Failed { kind: failure.kind, reason: failure.reason })
+    }));
+    let objects = (0..run.objects.len()).map(|at| run.object(at)).collect();
+    Ok(ControlFlow::Break(Found {
+        copies,
+        lacking,
+        objects,
+        findings,
+        replaced: gathered.replaced,
+    }))
+}
+
 /// Reads all objects; `records` lies in the stage behind this.
 fn read_window(
     spec: &JobSpec,
@@ -306,7 +377,16 @@ fn read_window(
     if spec.export.records {
         run = run.write_records(&stage.path(&Item::Records)?)?;
     }
-    let mut gathered = gather(&run, interrupted)?;
+    let gathered = gather(&run, interrupted)?;
+    finish_window(spec, run, gathered)
+}
+
+/// Closes the records file, and makes the tables.
+fn finish_window(
+    spec: &JobSpec,
+    mut run: Run<'_>,
+    mut gathered: Gathered,
+) -> Result<Made, JobError> {
     let columns = gathered.schema.columns(&spec.pins);
     let records = run.finish_records(&columns)?;
     let day = gathered.rows_of_the_day();

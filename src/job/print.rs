@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::elsewhere::{self, NearestHours};
 use super::gather::Gathered;
 use super::listing::{Failure, name_and_reason};
-use super::read::{ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
+use super::read::{Known, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
 use super::{JobError, JobSpec, survey};
 use crate::engine::{Emitter, Engine, Stopped};
 use crate::json::{Column, Frame, Projection, Values};
@@ -160,7 +160,8 @@ pub fn print_stream(
         let mut see = |record: &[u8]| put_line(&mut text.borrow_mut(), record, printing.raw);
         let mut take = |_: Frame| out.write_all(&text.take());
         let mut reader = ObjectReader::new(read_spec(Projection::Named(Vec::new())));
-        let read = reader.read(&object, Content::Stream(input), None, &mut see, &mut take);
+        let read =
+            reader.read(&object, Content::Stream(input), Known::default(), &mut see, &mut take);
         printed.add(&object, whole(read)?);
         return Ok(printed);
     }
@@ -174,12 +175,13 @@ pub fn print_stream(
         Ok(())
     };
     let content = Content::Whole(bytes.clone());
-    whole(reader.read(&object, content, None, &mut |_| (), &mut see))?.ok();
+    whole(reader.read(&object, content, Known::default(), &mut |_| (), &mut see))?.ok();
     let columns = chosen_columns(&schema, spec, printing)?;
     writeln!(out, "{}", header(&columns, printing.excel_safe))?;
     reader.expect(&columns);
     let mut take = |frame: Frame| out.write_all(&csv_lines(&frame, &columns, printing.excel_safe));
-    let read = reader.read(&object, Content::Whole(bytes), None, &mut |_| (), &mut take);
+    let read =
+        reader.read(&object, Content::Whole(bytes), Known::default(), &mut |_| (), &mut take);
     printed.add(&object, whole(read)?);
     Ok(printed)
 }
@@ -421,7 +423,7 @@ impl Printer<'_> {
                         Err(error) => Err(Some(error)),
                     }
                 };
-                match reader.read(&objects[at], content, None, &mut see, &mut take) {
+                match reader.read(&objects[at], content, Known::default(), &mut see, &mut take) {
                     Ok(outcome) => Ok(outcome),
                     Err(ReadFailure::Store(error)) => Err(Failure::from(&error)),
                     Err(ReadFailure::Taker(Some(error))) => return Err(error),

@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::Xxh3;
+
+use super::copies::ObjectCopies;
 use super::doubt::UnreadTime;
 use super::text::{Text, TextError};
 use crate::codec::{DecodeError, DecodeLimits, Input, Step, unread_format};
@@ -47,6 +50,16 @@ pub enum Finding {
     Failed { kind: &'static str, reason: String },
 }
 
+/// What is known of an object before it is read.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Known<'k> {
+    pub finding: Option<&'k Finding>,
+    /// Its later copies of records, which are dropped.
+    pub copies: Option<ObjectCopies<'k>>,
+    /// Another object may have the same content.
+    pub may_be_twin: bool,
+}
+
 impl Finding {
     pub fn into_failure(self) -> super::Failure {
         match self {
@@ -79,6 +92,8 @@ pub struct ObjectOutcome {
     pub duplicate_keys: HashMap<Path, u64>,
     /// The first record of the window whose time field does not read as a time.
     pub unread_time: Option<UnreadTime>,
+    /// A hash of the decoded bytes, where another object may have the same.
+    pub content: Option<u128>,
 }
 
 impl ObjectOutcome {
@@ -179,16 +194,17 @@ impl ObjectReader {
         self.reader.expect(columns);
     }
 
-    /// Reads one object. Every frame with rows goes to `take`, and every record of the window as
+    /// Reads one object. Every frame with rows goes to `take`, and every record that is kept as
     /// it stands to `see`; the latter twice, maybe, where columns are asked for.
     pub fn read<E>(
         &mut self,
         object: &ObjectMeta,
         content: Content,
-        finding: Option<&Finding>,
+        known: Known<'_>,
         see: &mut impl FnMut(&[u8]),
         take: &mut impl FnMut(Frame) -> Result<(), E>,
     ) -> Result<ObjectOutcome, ReadFailure<E>> {
+        let Known { finding, copies, may_be_twin } = known;
         let mut limits = self.spec.decode;
         let mut outcome = ObjectOutcome::default();
         if let Some(Finding::StopAfter { good_bytes, .. }) = finding {
@@ -206,6 +222,9 @@ impl ObjectReader {
                 None => Fate::Keep { ts_utc: 0, source: SOURCE_NAME as u8, clamped: false },
             };
             if let Fate::Keep { source, .. } = fate {
+                if copies.is_some_and(|copies| copies.contains(record.row)) {
+                    return Fate::Copy;
+                }
                 if UNREAD_SOURCES.contains(&source) && unread_time.is_none() {
                     unread_time = UnreadTime::of(record, &rule);
                 }
@@ -221,7 +240,9 @@ impl ObjectReader {
         self.reader.add_to_records(constants.map(|(name, value)| (name.as_str(), value.as_str())));
         self.buffer.clear();
         let mut wanted = 0;
+        let mut content = may_be_twin.then(Xxh3::new);
         loop {
+            let held = self.buffer.len();
             let last = match text.next_block(&mut self.buffer) {
                 Ok(Step::More) => false,
                 Ok(Step::End) => true,
@@ -239,6 +260,9 @@ impl ObjectReader {
                     true
                 }
             };
+            if let Some(content) = &mut content {
+                content.update(&self.buffer[held..]);
+            }
             if outcome.decoded_bytes == 0 && unread.is_none() {
                 unread = unread_format(&self.buffer);
             }
@@ -285,6 +309,8 @@ impl ObjectReader {
         }
         outcome.decoded_bytes = text.bytes();
         outcome.unread_time = unread_time;
+        let whole = loss.is_none() && finding.is_none() && outcome.decoded_bytes > 0;
+        outcome.content = content.filter(|_| whole).map(|content| content.digest128());
         if let (Some(format), Some(whole)) = (unread, outcome.lost.first_mut()) {
             whole.reason = format!("{format}, which this version does not read");
             outcome.tally.quarantined_bytes = whole.len;

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::read::ReadSpec;
 use crate::aggregate::{AggregateSpec, Metrics, without_number};
 use crate::codec::DecodeLimits;
-use crate::json::{Options, Projection};
+use crate::json::{Identity, Options, Projection};
 use crate::layout::Layout;
 use crate::publish::Target;
 use crate::schema::Pins;
@@ -21,6 +21,15 @@ pub struct Export {
     pub records: bool,
     pub aggregates: bool,
     pub chart: bool,
+}
+
+/// Whether later copies of records are dropped.
+#[derive(Clone, Debug)]
+pub struct Dedup {
+    /// What makes records the same; `None`: all stay.
+    pub identity: Option<Identity>,
+    /// For what is known of the records; beyond it the disk is used.
+    pub memory_bytes: u64,
 }
 
 /// One window's job.
@@ -42,6 +51,7 @@ pub struct JobSpec {
     pub max_groups: usize,
     pub export: Export,
     pub provenance: bool,
+    pub dedup: Dedup,
     pub decode: DecodeLimits,
     pub max_record_bytes: usize,
     pub fetch: FetchLimits,
@@ -81,6 +91,8 @@ impl JobSpec {
                 pins: self.pins.clone(),
                 time_fields: self.rule.fields().into_iter().map(str::to_string).collect(),
                 by: if self.needs_aggregates() { self.by.clone() } else { Vec::new() },
+                // Only a run that searches for copies sets it.
+                identity: None,
                 max_record_bytes: self.max_record_bytes,
             },
             decode: self.decode,

@@ -11,9 +11,15 @@ pub const SOURCES: usize = 96;
 /// counted for rows of the day.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
-    Keep { ts_utc: i64, source: u8, clamped: bool },
+    Keep {
+        ts_utc: i64,
+        source: u8,
+        clamped: bool,
+    },
     Before,
     After,
+    /// Of the day, and the same as an earlier record: it is dropped.
+    Copy,
     Reject(Reason),
 }
 
@@ -56,6 +62,8 @@ pub struct Tally {
     pub kept: u64,
     pub before: u64,
     pub after: u64,
+    /// Dropped, because an earlier record is the same.
+    pub copies: u64,
     pub record_bytes: u64,
     pub separator_bytes: u64,
     pub quarantined_bytes: u64,
@@ -70,6 +78,7 @@ impl Default for Tally {
             kept: 0,
             before: 0,
             after: 0,
+            copies: 0,
             record_bytes: 0,
             separator_bytes: 0,
             quarantined_bytes: 0,
@@ -80,10 +89,16 @@ impl Default for Tally {
 }
 
 impl Tally {
+    /// Records of the day, dropped ones included.
+    pub fn of_the_day(&self) -> u64 {
+        self.kept + self.copies
+    }
+
     pub fn add(&mut self, other: &Tally) {
         self.kept += other.kept;
         self.before += other.before;
         self.after += other.after;
+        self.copies += other.copies;
         self.record_bytes += other.record_bytes;
         self.separator_bytes += other.separator_bytes;
         self.quarantined_bytes += other.quarantined_bytes;

@@ -1,5 +1,6 @@
 //! Columns: what the reader writes values into, and what later stages read.
 
+use super::identity::Identities;
 use crate::schema::{ColumnType, Kinds, Path};
 
 /// A growable bitmap, least significant bit first.
@@ -177,6 +178,8 @@ pub struct Frame {
     pub first_rows: Vec<u32>,
     /// For each `--by` column, the exact source text (strings unescaped) of each row, and validity.
     pub groups: Vec<GroupKeys>,
+    /// What tells the rows from each other; empty where nobody asked.
+    pub identities: Identities,
 }
 
 /// The group keys of a frame's rows for one `--by` column.

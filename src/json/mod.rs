@@ -20,6 +20,7 @@ mod build;
 mod chunk;
 pub mod frame;
 mod glue;
+mod identity;
 mod number;
 mod pass;
 mod plan;
@@ -31,6 +32,7 @@ mod text;
 
 pub use chunk::{Chunk, Fate, MAX_KEPT_BYTES, MAX_PLACES, MorePlaces, Quarantined, SOURCES, Tally};
 pub use frame::{Bits, Column, Frame, GroupKeys, Items, Texts, Values};
+pub use identity::{Identities, Identity};
 pub use number::{Literal, read_number_text};
 pub use pass::{Record, TimeText};
 pub use plan::Projection;

@@ -24,6 +24,8 @@ pub enum TimeText<'a> {
 pub struct Record<'a> {
     /// Its first byte's offset in the decoded object.
     pub offset: u64,
+    /// Records of the day in front of it in its object, dropped ones included.
+    pub row: u64,
     /// Its bytes, from brace to brace.
     pub source: &'a [u8],
     plan: &'a Plan,
@@ -128,12 +130,14 @@ impl Pass {
     pub fn view<'a>(
         &'a mut self,
         offset: u64,
+        row: u64,
         bytes: &'a [u8],
         start: usize,
         end: usize,
     ) -> Record<'a> {
         Record {
             offset,
+            row,
             source: &bytes[start..end],
             plan: &self.plan,
             tape: &self.tape,

@@ -4,6 +4,7 @@ use super::Reason;
 use super::build::{Builder, Slot, SlotKind, Written, push_group, reads_as};
 use super::chunk::{Block, Chunk, Fate};
 use super::frame::GroupKeys;
+use super::identity::{Fingerprint, Identity};
 use super::pass::{Pass, Record};
 use super::plan::{Node, Plan, Projection, ROOT};
 use super::resync::{self, Resync};
@@ -19,6 +20,8 @@ pub struct Options {
     pub time_fields: Vec<String>,
     /// Names of the group columns.
     pub by: Vec<String>,
+    /// What makes two records the same, where that is asked.
+    pub identity: Option<Identity>,
     /// A record longer than this is quarantined.
     pub max_record_bytes: usize,
 }
@@ -34,6 +37,8 @@ struct Position {
     base: u64,
     /// Top-level lists of records that are open (0 or 1).
     lists: u32,
+    /// Records of the day in front of the block, dropped ones included.
+    rows: u64,
     /// Places that were quarantined so far, and bytes of them that are kept.
     places: u64,
     kept_bytes: usize,
@@ -49,6 +54,9 @@ pub struct Reader {
     builders: Vec<Builder>,
     /// Members that every record of the object has, unless it has them itself.
     constants: Vec<Constant>,
+    /// How many of the plan's groups are columns of `--by`; those behind them identify a record.
+    groups: usize,
+    fingerprint: Option<Fingerprint>,
     /// The frame's serial number, so that nodes need no clearing between frames.
     frame: u64,
 }
@@ -97,13 +105,18 @@ fn valid_utf8(bytes: &[u8]) -> usize {
 
 impl Reader {
     pub fn new(options: Options) -> Self {
-        let Options { projection, pins, time_fields, by, max_record_bytes } = options;
+        let Options { projection, pins, time_fields, by, identity, max_record_bytes } = options;
+        let groups = by.len();
+        let keys = identity.iter().flat_map(Identity::fields).cloned();
+        let by = by.into_iter().chain(keys).collect();
         Reader {
             pass: Pass::new(Plan::new(projection, pins, time_fields, by)),
             max_record_bytes,
             position: Position::default(),
             builders: Vec::new(),
             constants: Vec::new(),
+            groups,
+            fingerprint: identity.as_ref().map(Fingerprint::new),
             frame: 0,
         }
     }
@@ -170,6 +183,7 @@ impl Reader {
                 Written::Yes => {
                     self.finish_frame(&mut block);
                     self.position.base += block.chunk.consumed as u64;
+                    self.position.rows += block.chunk.tally.of_the_day();
                     self.position.places = block.places;
                     self.position.kept_bytes = block.kept_bytes;
                     return block.chunk;
@@ -184,7 +198,10 @@ impl Reader {
     fn begin_frame(&mut self, block: &mut Block<'_>) {
         self.frame += 1;
         self.builders.clear();
-        block.chunk.frame.groups = vec![GroupKeys::default(); self.pass.plan.group_nodes.len()];
+        block.chunk.frame.groups = vec![GroupKeys::default(); self.groups];
+        if let Some(fingerprint) = &self.fingerprint {
+            block.chunk.frame.identities = fingerprint.none_yet();
+        }
     }
 
     fn finish_frame(&mut self, block: &mut Block<'_>) {
@@ -387,8 +404,9 @@ impl Reader {
             return Written::Yes;
         }
         let offset = self.position.base + start as u64;
-        let mut record = self.pass.view(offset, block.bytes, start, end);
         let tally = &mut block.chunk.tally;
+        let row = self.position.rows + tally.of_the_day();
+        let mut record = self.pass.view(offset, row, block.bytes, start, end);
         match fate(&mut record) {
             Fate::Reject(reason) => {
                 block.quarantine(self.position.base, start, end, reason);
@@ -396,6 +414,7 @@ impl Reader {
             }
             Fate::Before => tally.before += 1,
             Fate::After => tally.after += 1,
+            Fate::Copy => tally.copies += 1,
             Fate::Keep { ts_utc, source, clamped } => {
                 tally.kept += 1;
                 tally.sources[source as usize] += 1;
@@ -433,9 +452,32 @@ impl Reader {
         unreadable.then_some(Reason::NotOfDeclaredType)
     }
 
+    /// Notes what tells the record from others.
+    #[inline(never)]
+    fn identify(&mut self, block: &mut Block<'_>, start: usize, end: usize) {
+        let Some(fingerprint) = &mut self.fingerprint else { return };
+        let identities = &mut block.chunk.frame.identities;
+        let keys = &self.pass.plan.group_nodes[self.groups..];
+        if keys.is_empty() {
+            return identities.hashes.push(Some(fingerprint.of_bytes(&block.bytes[start..end])));
+        }
+        for (nodes, found) in keys.iter().zip(&mut identities.found) {
+            let constant = || self.constants.iter().find(|one| nodes.contains(&one.slot.node));
+            *found += u64::from(match (self.pass.live_slot(nodes), constant()) {
+                (Some(slot), _) => fingerprint.push(slot, block.bytes),
+                (None, Some(Constant { slot, source })) => fingerprint.push(slot, source),
+                (None, None) => fingerprint.lacks_one(),
+            });
+        }
+        identities.hashes.push(fingerprint.finish());
+    }
+
     /// Writes the tape into columns.
     #[inline(always)]
     fn keep(&mut self, block: &mut Block<'_>, start: usize, end: usize, ts_utc: i64) -> Written {
+        if self.fingerprint.is_some() {
+            self.identify(block, start, end);
+        }
         let row = block.rows;
         block.rows += 1;
         let frame = &mut block.chunk.frame;
@@ -500,6 +542,7 @@ mod tests {
             pins: Pins::new(),
             time_fields: Vec::new(),
             by: vec!["g".into()],
+            identity: None,
             max_record_bytes: 1 << 20,
         });
         reader.begin_object();

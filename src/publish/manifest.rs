@@ -91,8 +91,29 @@ pub struct ObjectsNote {
     pub read: u64,
     pub failed: Vec<FailedObject>,
     pub excluded: Vec<ExcludedObjects>,
+    /// Objects whose content another object of the day has, too. Their records count: only
+    /// `--dedup-key` and `--dedup-hash` drop any.
+    pub same_objects: SameObjectsNote,
     /// Objects that were read although their names tell no time, by reason.
     pub names_unparsed: Vec<ReasonCount>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SameObjectsNote {
+    /// Those behind the first of each content, in the order of keys. The outermost hours' objects
+    /// without a record of the day don't count.
+    pub objects: u64,
+    /// The first few.
+    pub examples: Vec<SameObject>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SameObject {
+    pub key: String,
+    /// The first object with this content.
+    pub same_as: String,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -139,7 +160,10 @@ pub struct RecordsNote {
     pub day: u64,
     pub before: u64,
     pub after: u64,
+    /// Records of the day that were the same as an earlier one, by `--dedup-key` or `--dedup-hash`.
     pub duplicates_dropped: u64,
+    /// Rows of the day that lack a field of `--dedup-key`: they are compared with none.
+    pub without_dedup_key: u64,
     /// Records and other stretches of bytes that were quarantined; not among `parsed`.
     pub quarantined: u64,
 }
@@ -395,6 +419,7 @@ mod tests {
                 before: 1,
                 after: 2,
                 duplicates_dropped: 1,
+                without_dedup_key: 0,
                 quarantined: 2,
             },
             quarantine: vec![QuarantineNote { reason: "utf8".into(), records: 2, bytes: 3 }],

@@ -31,8 +31,8 @@ pub use gather::can_cast;
 pub use manifest::{
     BytesNote, ColumnNote, EquationError, ExcludedObjects, FailedObject, FileNote, ListingNote,
     MANIFEST_VERSION, Manifest, MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount,
-    RecordsNote, ReplacedNote, RunNote, State, TimeNote, Verdict, WindowNote, check_equations,
-    inputs_digest,
+    RecordsNote, ReplacedNote, RunNote, SameObject, SameObjectsNote, State, TimeNote, Verdict,
+    WindowNote, check_equations, inputs_digest,
 };
 pub use out::{OutFolder, Stage, read_manifest};
 pub use place::{FOLDERS, Item, Step, Target};

@@ -117,6 +117,12 @@ impl<'a> Stage<'a> {
         Ok(path)
     }
 
+    /// A folder of this name for what is needed while the target is made. Nothing is there yet; what
+    /// a killed run leaves there goes away with its stage.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// Notes that the file of an item is written; `rows` for tables.
     pub fn add(&mut self, item: &Item, rows: Option<u64>) {
         self.files.push((self.target.path(item), rows));

@@ -15,6 +15,7 @@ fn options(projection: Projection) -> Options {
         pins: Pins::new(),
         time_fields: vec!["ts".into()],
         by: Vec::new(),
+        identity: None,
         max_record_bytes: 16 << 20,
     }
 }

@@ -8,6 +8,7 @@ mod codecs;
 mod corpus;
 mod damage;
 mod days;
+mod dedup;
 mod delivery;
 mod doubts;
 mod elsewhere;

@@ -83,6 +83,7 @@ fn column(literals: &[String]) -> Column {
         pins: Pins::new(),
         time_fields: Vec::new(),
         by: Vec::new(),
+        identity: None,
         max_record_bytes: 1 << 20,
     });
     reader.begin_object();

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use chrono::{TimeDelta, Utc};
 use polars::prelude::{AnyValue, DataFrame};
 use rawcat::aggregate::Metrics;
-use rawcat::job::{Export, JobSpec};
+use rawcat::job::{Dedup, Export, JobSpec};
 use rawcat::publish::{Manifest, check_equations, read_table};
 use rawcat::time::TimeRule;
 use rawcat::window::{Window, parse_zone};
@@ -294,6 +294,7 @@ pub fn spec(day: &str) -> JobSpec {
         max_groups: 10,
         export: Export { records: true, aggregates: true, chart: false },
         provenance: false,
+        dedup: Dedup { identity: None, memory_bytes: 0 },
         decode: Default::default(),
         max_record_bytes: 1 << 24,
         fetch: Default::default(),

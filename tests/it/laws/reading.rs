@@ -13,6 +13,7 @@ pub fn options(projection: Projection) -> Options {
         pins: Pins::new(),
         time_fields: vec!["ts".into(), "d.ts".into()],
         by: vec!["a".into(), "d.a".into()],
+        identity: None,
         max_record_bytes: 16 << 20,
     }
 }
