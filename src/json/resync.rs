@@ -1,20 +1,20 @@
 //! After a bad record: the next record that can be told apart with certainty.
 //!
 //! A position is certain when all of this holds:
-//! 1. a `}` stands before it, with nothing but white space between;
-//! 2. a whole valid object begins there;
-//! 3. behind that object stands, after white space, another `{` or the end of the bytes;
-//! 4. the object's bytes cannot be read as lying *inside a string* of a damaged record: read that
-//!    way they must break JSON's rules before the object ends. What breaks behind it says nothing:
-//!    it may be the damage.
+//! 1. a `}` or `}]` stands before it, with nothing but white space between;
+//! 2. a whole valid object begins there, or a whole list of objects;
+//! 3. behind that stands, after white space, another `{` or `[`, or the end of the bytes;
+//! 4. the first object's bytes cannot be read as lying *inside a string* of a damaged record: read
+//!    that way they must break JSON's rules before the object ends. What breaks behind it says
+//!    nothing: it may be the damage.
 //!
-//! Outside of strings `}{` never occurs in JSON, so (1) to (3) leave one doubt only: whether the
-//! position is outside of a string at all. (4) settles it. `{"a":"}{","b":1}` has a `}{` inside a
+//! Outside of strings `}{`, `}[`, `]{` and `][` never occur in JSON, so (1) to (3) leave one doubt
+//! only: whether the position is outside of a string at all. (4) settles it. `{"a":"}{","b":1}` has a `}{` inside a
 //! string: it fails (2). Text made to deceive, whose strings hold structure and whose structure
 //! reads as strings, passes (2) and fails (4): it stays in quarantine with the rest.
 //!
 //! Every position is looked at by at most two of these readings at a time, since a `}{` inside
-//! one's string is structure to the other; reading (4) ends at the first byte that contradicts,
+//! one's string is structure to the other, which has none; reading (4) ends at the first byte that contradicts,
 //! and stretches without quotes are looked at once.
 
 use memchr::memchr;
@@ -97,13 +97,14 @@ pub(super) fn next_record(
     found
 }
 
+#[derive(Clone, Copy)]
 enum Certainty {
     Certain(usize),
     Doubtful,
     NeedsMore,
 }
 
-/// Judges the position behind the `}` at `brace`. Up to `quiet`, no byte behind earlier positions
+/// Judges the position behind the `}` at `brace`, and behind its `]` where it has one. Up to `quiet`, no byte behind earlier positions
 /// interests a string scan: so many of them cost one look.
 fn certainty(
     block: &Block<'_>,
@@ -113,25 +114,56 @@ fn certainty(
 ) -> Certainty {
     let bytes = block.bytes;
     let at_end = if block.last { Certainty::Doubtful } else { Certainty::NeedsMore };
-    let start = skip_between(bytes, brace + 1);
-    match bytes.get(start) {
+    let mut start = skip_between(bytes, brace + 1);
+    if bytes.get(start) == Some(&b']') {
+        start = skip_between(bytes, start + 1);
+    }
+    let is_list = bytes.get(start) == Some(&b'[');
+    let first = if is_list { skip_between(bytes, start + 1) } else { start };
+    match bytes.get(first) {
         None => return at_end,
         Some(b'{') => {}
         Some(_) => return Certainty::Doubtful,
     }
-    let (window, cut) = block.window(start, max_record_bytes);
-    let end = match scan::container(window, start, 0) {
-        Ok(object) => object.end,
-        Err(Fault::End) if !cut => return at_end,
-        Err(_) => return Certainty::Doubtful,
+    let whole_object = |at: usize| {
+        let (window, cut) = block.window(at, max_record_bytes);
+        match scan::container(window, at, 0) {
+            Ok(object) => Ok(object.end),
+            Err(Fault::End) if !cut => Err(at_end),
+            Err(_) => Err(Certainty::Doubtful),
+        }
     };
-    match bytes.get(skip_between(bytes, end)) {
+    let end = match whole_object(first) {
+        Ok(end) => end,
+        Err(certainty) => return certainty,
+    };
+    let mut behind = skip_between(bytes, end);
+    while is_list && bytes.get(behind) == Some(&b',') {
+        let next = skip_between(bytes, behind + 1);
+        match bytes.get(next) {
+            None => return at_end,
+            Some(b'{') => {}
+            Some(_) => return Certainty::Doubtful,
+        }
+        behind = match whole_object(next) {
+            Ok(end) => skip_between(bytes, end),
+            Err(certainty) => return certainty,
+        };
+    }
+    if is_list {
+        match bytes.get(behind) {
+            None => return at_end,
+            Some(b']') => behind = skip_between(bytes, behind + 1),
+            Some(_) => return Certainty::Doubtful,
+        }
+    }
+    match bytes.get(behind) {
         None if !block.last => return Certainty::NeedsMore,
-        None | Some(b'{') => {}
+        None | Some(b'{' | b'[') => {}
         Some(_) => return Certainty::Doubtful,
     }
     let object = &bytes[..end];
-    *quiet = scan::next_special(object, start.max(*quiet).min(end)).unwrap_or(end);
+    *quiet = scan::next_special(object, first.max(*quiet).min(end)).unwrap_or(end);
     match inside_string(object, *quiet) {
         Reading::Broken => Certainty::Certain(start),
         Reading::Possible => Certainty::Doubtful,

@@ -208,6 +208,19 @@ fn reading_goes_on_at_the_next_certain_record() {
         (b"{\"a\":\"\n\"}{\"a\":3}{\"a\":4}", 2, vec![(0, 9, Reason::ControlCharacter)]),
         (br#"{"a":01}{"a":3}"#, 1, vec![(0, 8, Reason::BadNumber)]),
         (br#"{"a":trve}{"a":3}"#, 1, vec![(0, 10, Reason::BadLiteral)]),
+        // Lists of records, as whole batches are sent.
+        (br#"[{"a":1},{"a":x}][{"a":3},{"a":4}]"#, 3, vec![(9, 8, Reason::UnexpectedByte)]),
+        (br#"[{"a":1},{"a":x}]{"a":3}"#, 2, vec![(9, 8, Reason::UnexpectedByte)]),
+        (
+            b"{\"a\":x} [ {\"a\":2} ,\n{\"a\":3} ] {\"a\":4}",
+            3,
+            vec![(0, 8, Reason::UnexpectedByte)],
+        ),
+        // Lists within a damaged record, whose comma is gone.
+        (br#"{"a":[[{"b":1}][{"b":2}]]}{"a":3}"#, 1, vec![(0, 26, Reason::UnexpectedByte)]),
+        (br#"{"a":[{"b":1}{"b":2},{"b":3}]}{"a":3}"#, 1, vec![(0, 30, Reason::UnexpectedByte)]),
+        // Between commas no place is certain: what follows may lie in the damaged record.
+        (br#"{"a":1},{"a":x},{"a":3},{"a":4}"#, 1, vec![(8, 23, Reason::UnexpectedByte)]),
     ] {
         let read = read_all(bytes);
         assert_eq!(reasons(&read), expected, "{}", String::from_utf8_lossy(bytes));
@@ -417,27 +430,37 @@ fn glued() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Lists of records, glued.
+fn glued_lists() -> impl Strategy<Value = Vec<u8>> {
+    let list = prop::collection::vec(record(), 1..4);
+    prop::collection::vec(list, 0..5).prop_map(|lists| {
+        lists.into_iter().flat_map(|list| format!("[{}]", list.join(",")).into_bytes()).collect()
+    })
+}
+
 /// Glued records with a few bytes changed, removed or put in.
 pub fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let edit = (
         any::<prop::sample::Index>(),
         0..3u8,
-        prop_oneof![any::<u8>(), Just(b'"'), Just(b'}'), Just(b'{'), Just(b'\\')],
+        prop_oneof![any::<u8>(), prop::sample::select(br#""{}[],\"#.to_vec())],
     );
-    (glued(), prop::collection::vec(edit, 0..4)).prop_map(|(mut bytes, edits)| {
-        for (at, what, byte) in edits {
-            if bytes.is_empty() {
-                break;
+    (prop_oneof![2 => glued(), 1 => glued_lists()], prop::collection::vec(edit, 0..4)).prop_map(
+        |(mut bytes, edits)| {
+            for (at, what, byte) in edits {
+                if bytes.is_empty() {
+                    break;
+                }
+                let at = at.index(bytes.len());
+                match what {
+                    0 => bytes[at] = byte,
+                    1 => bytes.insert(at, byte),
+                    _ => drop(bytes.remove(at)),
+                }
             }
-            let at = at.index(bytes.len());
-            match what {
-                0 => bytes[at] = byte,
-                1 => bytes.insert(at, byte),
-                _ => drop(bytes.remove(at)),
-            }
-        }
-        bytes
-    })
+            bytes
+        },
+    )
 }
 
 /// The leaves of a record as `cells` shows them, flattened as the reader flattens.
