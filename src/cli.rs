@@ -87,6 +87,18 @@ pub enum Command {
     )]
     Schema(SchemaArgs),
 
+    /// Show the records that Firehose could not deliver, and why
+    ///
+    /// Reads the error output of a day, be it beside the data, below it, or under --error-prefix,
+    /// decodes its records, and counts them by hour of arrival and cause. `--raw` prints the records
+    /// themselves, one per line, so that they can be sent again; `fetch --recover` puts them into
+    /// their day.
+    #[command(
+        after_help = "More options and longer explanations: rawcat errors --help",
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+    )]
+    Errors(ErrorsArgs),
+
     /// Draw published days as PNG and SVG, or in the terminal
     ///
     /// Reads the aggregates that `fetch` published in --out, never raw objects.
@@ -214,6 +226,33 @@ pub struct SchemaArgs {
     pub time: TimeArgs,
     #[command(flatten)]
     pub types: TypeArgs,
+    #[command(flatten)]
+    pub listing: ListingArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    #[command(flatten)]
+    pub s3: S3Args,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub json: JsonArgs,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct ErrorsArgs {
+    /// Print the records themselves, one per line, as the stream got them
+    #[arg(long)]
+    pub raw: bool,
+    #[command(flatten)]
+    pub day: DayArgs,
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub layout: LayoutArgs,
+    #[command(flatten)]
+    pub time: TimeArgs,
     #[command(flatten)]
     pub listing: ListingArgs,
     #[command(flatten)]

@@ -31,7 +31,7 @@ pub use value::PictureSize;
 
 use crate::cli::{self, Command};
 use crate::error::Error;
-use crate::layout::{Prefix, ZoneHistory};
+use crate::layout::{ErrorPrefix, Prefix, ZoneHistory};
 use crate::progress::Mode;
 use crate::schema::Pins;
 use layers::Layered;
@@ -79,6 +79,7 @@ pub enum Request {
     Plan(FetchConfig),
     Cat(CatConfig),
     Schema(SchemaConfig),
+    Errors(ErrorsConfig),
     Chart(ChartConfig),
     Policy(PolicyConfig),
     Config(Shown),
@@ -102,6 +103,8 @@ pub struct FetchConfig {
     /// Object key and byte offset as columns of `records`.
     pub provenance: bool,
     pub dedup: DedupConfig,
+    /// Records that Firehose could not deliver are put into the day.
+    pub recover: bool,
     /// How long after its end a day is provisional.
     pub settle: TimeDelta,
     pub accept_incomplete: bool,
@@ -130,6 +133,8 @@ pub struct InputConfig {
     pub source: Source,
     /// `None`: the default, unless keys of the source show another one.
     pub layout: Option<Prefix>,
+    /// `None`: what the delivery stream says, else where Firehose puts errors on its own.
+    pub error_prefix: Option<ErrorPrefix>,
     /// `None`: what the delivery stream says, else UTC.
     pub prefix_tz: Option<ZoneHistory>,
     pub s3: S3Config,
@@ -243,6 +248,17 @@ pub struct SchemaConfig {
     pub mode: Mode,
 }
 
+/// `errors`.
+#[derive(Clone, Debug)]
+pub struct ErrorsConfig {
+    pub days: Selection,
+    pub input: InputConfig,
+    /// Print the records themselves.
+    pub raw: bool,
+    pub json: bool,
+    pub mode: Mode,
+}
+
 /// `chart`.
 #[derive(Clone, Debug)]
 pub struct ChartConfig {
@@ -297,6 +313,7 @@ fn request(settings: layers::Settings, around: &Surroundings) -> Result<Request,
         Command::Plan(args) => Request::Plan(meaning.fetch(args)?),
         Command::Cat(args) => Request::Cat(meaning.cat(args)?),
         Command::Schema(args) => Request::Schema(meaning.schema(args)?),
+        Command::Errors(args) => Request::Errors(meaning.errors(args)?),
         Command::Chart(args) => Request::Chart(meaning.chart(args)?),
         Command::Policy(args) => Request::Policy(meaning.policy(args)?),
         Command::Config(args) => {

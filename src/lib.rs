@@ -11,6 +11,7 @@ pub mod parquet;
 pub mod schema;
 pub mod json;
 pub mod time;
+pub mod undelivered;
 pub mod aggregate;
 pub mod publish;
 pub mod chart;

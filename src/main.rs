@@ -32,6 +32,7 @@ fn run() -> Result<ExitCode, Error> {
         Request::Plan(config) => commands::plan(&config, &interrupt),
         Request::Cat(config) => commands::cat(&config, &interrupt),
         Request::Schema(config) => commands::schema(&config, &interrupt),
+        Request::Errors(config) => commands::errors(&config, &interrupt),
         Request::Chart(config) => commands::chart(&config, &interrupt),
         Request::Policy(config) => print_policy(&config),
         Request::Config(shown) => print_config(&shown),

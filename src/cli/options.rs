@@ -12,10 +12,11 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use crate::config::value::{
     PictureSize, TypedColumn, parse_column, parse_columns, parse_count, parse_duration,
-    parse_prefix, parse_record_size, parse_size, parse_small_count, parse_step, parse_zones,
+    parse_error_prefix, parse_prefix, parse_record_size, parse_size, parse_small_count, parse_step,
+    parse_zones,
 };
 use crate::config::zone;
-use crate::layout::{Prefix, ZoneHistory};
+use crate::layout::{ErrorPrefix, Prefix, ZoneHistory};
 
 /// Options that mean something only where they are typed: no variable, no key in the file.
 pub const TYPED_ONLY: [&str; 6] = ["key", "pin", "shell", "dir", "help", "version"];
@@ -75,6 +76,15 @@ pub struct LayoutArgs {
     #[arg(long, value_name = "PREFIX", value_parser = parse_prefix)]
     pub layout: Option<Prefix>,
 
+    /// Where the stream puts what it can't deliver, if its error prefix is set
+    ///
+    /// The error prefix as it stands in the Firehose stream, from where --source ends:
+    /// 'errors/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd}/'. Without it, the folders
+    /// where Firehose puts errors on its own are looked at: processing-failed/2022/04/17/15/. Such
+    /// objects are never data.
+    #[arg(long, value_name = "PREFIX", value_parser = parse_error_prefix, hide_short_help = true)]
+    pub error_prefix: Option<ErrorPrefix>,
+
     /// The zone of the times in keys, if the stream has a custom time zone
     ///
     /// Where it was changed, each later zone with the date or time from which it holds, by its own
@@ -119,6 +129,14 @@ pub struct PublishArgs {
     /// Add object key and byte offset of each record as columns
     #[arg(long)]
     pub provenance: bool,
+
+    /// Put records that Firehose could not deliver into the day, too
+    ///
+    /// They are read from the error output that `rawcat errors` lists, and carry the type of the
+    /// error (processing-failed) in the column recovered, which is null in all others. One without a
+    /// time of its own has the time of its arrival.
+    #[arg(long)]
+    pub recover: bool,
 
     /// How long after its end a day is still called provisional
     ///

@@ -3,6 +3,7 @@
 
 mod cat;
 mod chart;
+mod errors;
 mod fetch;
 mod plan;
 pub mod policy;
@@ -12,6 +13,7 @@ mod windows;
 
 pub use cat::cat;
 pub use chart::chart;
+pub use errors::errors;
 pub use fetch::fetch;
 pub use plan::plan;
 pub use schema::schema;

@@ -11,7 +11,7 @@ use crate::config::{FetchConfig, InputConfig, S3Config, Same, Selection, Source,
 use crate::error::{Error, say};
 use crate::job::{Dedup, Export, JobError, JobSpec, NearestHours};
 use crate::json::Identity;
-use crate::layout::{self, Layout, ZoneHistory};
+use crate::layout::{self, ErrorPrefix, Layout, ZoneHistory};
 use crate::publish::{PublishError, Published};
 use crate::schema::{Path as SchemaPath, Pins, pins_from_json};
 use crate::store::{FetchLimits, SourceUrl, Store, StoreOptions, describe};
@@ -51,6 +51,7 @@ pub fn fetch_spec(config: &FetchConfig, raw: &Raw, window: Window) -> Result<Job
         chart: config.export.chart,
     };
     spec.provenance = config.provenance;
+    spec.recover = config.recover;
     spec.dedup = Dedup {
         identity: config.dedup.copies.as_ref().map(|same| match same {
             Same::Fields(fields) => Identity::Fields(fields.clone()),
@@ -71,6 +72,8 @@ pub fn read_spec(input: &InputConfig, raw: &Raw, window: Window) -> Result<JobSp
         window,
         layout: Arc::clone(&raw.layout),
         layout_is_given: raw.layout_is_given,
+        error_prefix: raw.error_prefix.clone(),
+        recover: false,
         look_back: input.look_back,
         look_ahead: input.look_ahead,
         max_late: input.max_late,
@@ -156,6 +159,7 @@ pub struct Raw {
     pub source: String,
     pub layout: Arc<Layout>,
     pub layout_is_given: bool,
+    pub error_prefix: Option<ErrorPrefix>,
 }
 
 /// Opens the source; where a delivery stream knows it, the stream is asked first.
@@ -166,7 +170,8 @@ pub fn open_raw(input: &InputConfig) -> Result<Raw, Error> {
         (None, Some(text)) => text.parse().map_err(Error::failed),
         (None, None) => Ok(ZoneHistory::of(chrono_tz::UTC)),
     };
-    let (url, layout, layout_is_given) = match &input.source {
+    let mut error_prefix = input.error_prefix.clone();
+    let (url, mut layout, layout_is_given) = match &input.source {
         Source::Place(url) => {
             let layout = match &input.layout {
                 Some(prefix) => Layout::new(prefix.clone(), zones(None)?),
@@ -182,6 +187,8 @@ pub fn open_raw(input: &InputConfig) -> Result<Raw, Error> {
                 let message = format!("the prefix of the stream {name}: {problem}");
                 Error::usage(message, "give --source and --layout")
             })?;
+            // One that can't be read is known by how it begins, and its records are not looked for.
+            error_prefix = error_prefix.or_else(|| errors.and_then(|errors| errors.parse().ok()));
             if delivery.converts_to_orc {
                 say("note: the stream converts records to ORC, which this version does not read");
             }
@@ -189,11 +196,15 @@ pub fn open_raw(input: &InputConfig) -> Result<Raw, Error> {
             (url, layout, true)
         }
     };
+    if let Some(prefix) = &input.error_prefix {
+        layout = layout.with_error_lead(prefix.lead());
+    }
     Ok(Raw {
         store: Store::open(&url, &options).map_err(Error::failed)?,
         source: shown(&url),
         layout: Arc::new(layout),
         layout_is_given,
+        error_prefix,
     })
 }
 

@@ -7,9 +7,9 @@ use super::day::selection;
 use super::layers::Settings;
 use super::origin::{Origin, flag};
 use super::{
-    AggregateConfig, CatConfig, CatWhat, ChartConfig, DedupConfig, Exports, FetchConfig,
-    InputConfig, PictureConfig, PolicyConfig, S3Config, Same, SchemaConfig, Source, SourceUrl,
-    Surroundings,
+    AggregateConfig, CatConfig, CatWhat, ChartConfig, DedupConfig, ErrorsConfig, Exports,
+    FetchConfig, InputConfig, PictureConfig, PolicyConfig, S3Config, Same, SchemaConfig, Source,
+    SourceUrl, Surroundings,
 };
 use crate::cli;
 use crate::error::Error;
@@ -65,6 +65,7 @@ impl<'a> Meaning<'a> {
             },
             chart: picture(&args.picture),
             provenance: args.publish.provenance,
+            recover: args.publish.recover,
             dedup: self.dedup(&args.dedup)?,
             settle: args.publish.settle,
             accept_incomplete: args.publish.accept_incomplete,
@@ -237,6 +238,30 @@ impl<'a> Meaning<'a> {
         })
     }
 
+    pub fn errors(&self, args: &cli::ErrorsArgs) -> Result<ErrorsConfig, Error> {
+        if args.raw && args.json.json {
+            return Err(Error::usage(
+                "--raw prints the records' own bytes, and --json what was counted: only one can be meant",
+                "leave out one of the two",
+            ));
+        }
+        Ok(ErrorsConfig {
+            days: selection(self.settings, &args.day, self.around.now)?,
+            input: self.input(
+                &args.source,
+                &args.layout,
+                &args.time,
+                &args.listing,
+                &args.limits,
+                &args.s3,
+                &args.run,
+            )?,
+            raw: args.raw,
+            json: args.json.json,
+            mode: self.mode(&args.talk)?,
+        })
+    }
+
     pub fn chart(&self, args: &cli::ChartArgs) -> Result<ChartConfig, Error> {
         if args.terminal.width.is_some()
             && !args.terminal.term
@@ -289,6 +314,7 @@ impl<'a> Meaning<'a> {
         Ok(InputConfig {
             prefix_tz: Some(layout.prefix_tz.clone())
                 .filter(|_| *self.settings.origin("prefix_tz") != Origin::Default),
+            error_prefix: layout.error_prefix.clone(),
             layout: layout.layout.clone().filter(|_| matches!(place, Source::Place(_))),
             source: place,
             s3: s3(s3_args),

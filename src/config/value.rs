@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 
 use chrono::TimeDelta;
 
-use crate::layout::{LayoutError, Prefix, ZoneHistory, ZonesError};
+use crate::layout::{ErrorPrefix, LayoutError, Prefix, ZoneHistory, ZonesError};
 use crate::schema::ColumnType;
 
 /// Why a value was refused, and how to write it.
@@ -223,6 +223,18 @@ impl fmt::Display for PictureSize {
             None => write!(f, "{}", self.width),
         }
     }
+}
+
+/// The error prefix of a stream.
+pub fn parse_error_prefix(text: &str) -> Result<ErrorPrefix, ValueError> {
+    text.parse().map_err(|problem: LayoutError| ValueError {
+        message: problem.to_string(),
+        hint: Some(
+            "write the error prefix as the stream has it, in single quotes, as \
+             'errors/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd}/'"
+                .to_string(),
+        ),
+    })
 }
 
 /// The prefix of a stream, or `flat`.

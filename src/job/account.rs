@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use super::JobSpec;
 use super::gather::Gathered;
 use super::listing::name_and_reason;
-use super::read::{SOURCE_HOUR, SOURCE_HOUR_UNREAD, SOURCE_NAME, SOURCE_NAME_UNREAD};
+use super::read::{
+    SOURCE_ARRIVAL, SOURCE_ARRIVAL_UNREAD, SOURCE_HOUR, SOURCE_HOUR_UNREAD, SOURCE_NAME,
+    SOURCE_NAME_UNREAD,
+};
 use super::survey::Survey;
 use crate::aggregate::{MetricNote, Metrics};
 use crate::json::Identity;
@@ -56,6 +59,7 @@ pub(super) fn manifest(
             after: tally.after,
             duplicates_dropped: tally.copies,
             without_dedup_key: gathered.lacking,
+            recovered: gathered.recovered,
             quarantined: quarantine.iter().map(|note| note.records).sum(),
         },
         time: time(spec, gathered),
@@ -142,6 +146,8 @@ fn options(spec: &JobSpec, layout: &Layout) -> BTreeMap<String, Value> {
         ("every", json!(seconds(spec.every))),
         ("export", json!(exports)),
         ("provenance", json!(spec.provenance)),
+        ("recover", json!(spec.recover)),
+        ("error-prefix", json!(spec.error_prefix.as_ref().map(ToString::to_string))),
         ("dedup-key", json!(dedup_key)),
         ("dedup-hash", json!(spec.dedup.identity == Some(Identity::Bytes))),
         ("max-object-bytes", json!(spec.decode.object_bytes)),
@@ -233,13 +239,17 @@ fn time(spec: &JobSpec, gathered: &Gathered) -> TimeNote {
         let name = match source {
             SOURCE_NAME | SOURCE_NAME_UNREAD => "object name",
             SOURCE_HOUR | SOURCE_HOUR_UNREAD => "prefix hour",
+            SOURCE_ARRIVAL | SOURCE_ARRIVAL_UNREAD => "arrival",
             rank => fields[rank],
         };
         *sources.entry(name.to_string()).or_default() += records;
     }
     TimeNote {
         sources,
-        unreadable: counts[SOURCE_NAME_UNREAD] + counts[SOURCE_HOUR_UNREAD],
+        unreadable: [SOURCE_NAME_UNREAD, SOURCE_HOUR_UNREAD, SOURCE_ARRIVAL_UNREAD]
+            .map(|source| counts[source])
+            .iter()
+            .sum(),
         leap_clamped: gathered.tally.clamped,
     }
 }

@@ -107,6 +107,8 @@ pub(super) struct Gathered {
     pub contents: Vec<(String, u64, u128)>,
     /// Records of the day that lack a field of `--dedup-key`.
     pub lacking: u64,
+    /// Rows of the day that came from error output.
+    pub recovered: u64,
 }
 
 impl Gathered {
@@ -115,6 +117,7 @@ impl Gathered {
         self.tally.add(&other.tally);
         self.decoded_bytes += other.decoded_bytes;
         self.read += other.read;
+        self.recovered += other.recovered;
         self.lost.extend(other.lost);
         self.lost.sort_by(|a, b| (&a.0, a.2.offset).cmp(&(&b.0, b.2.offset)));
         // What the later reading saw goes last, and counts.
@@ -147,6 +150,9 @@ impl Gathered {
                 self.read += 1;
                 self.decoded_bytes += outcome.decoded_bytes;
                 self.tally.add(&outcome.tally);
+                if outcome.is_recovered {
+                    self.recovered += outcome.tally.kept;
+                }
                 if let Some(content) = outcome.content {
                     self.contents.push((object.key.clone(), object.bytes, content));
                 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::layout::{self, Exclusion, Grain, Layout, Place, Span, Step};
+use crate::layout::{self, ErrorOutput, Exclusion, Grain, KeyInfo, Layout, Place, Span, Step};
 use crate::store::{ObjectMeta, Store, StoreError};
 use crate::window::{Hour, HourRange};
 
@@ -54,6 +54,8 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Listed {
     pub layout: Arc<Layout>,
+    /// Where error output is among the objects.
+    errors: Option<Arc<ErrorOutput>>,
     /// The hours whose objects are among `objects`.
     pub hours: HourRange,
     /// Sorted; no key lies below two of them.
@@ -81,11 +83,13 @@ impl Listed {
     pub fn of(
         store: &Store,
         layout: Arc<Layout>,
+        errors: Option<Arc<ErrorOutput>>,
         hours: HourRange,
         progress: &dyn Fn(usize),
     ) -> Result<Listed, StoreError> {
         let mut listed = Listed {
             layout,
+            errors,
             hours,
             prefixes: Vec::new(),
             objects: Vec::new(),
@@ -120,14 +124,30 @@ impl Listed {
     /// The prefixes that hold the objects of these hours.
     fn prefixes_of(&mut self, store: &Store, hours: &HourRange) -> Result<Vec<String>, StoreError> {
         let spelled = self.layout.spell(hours, self.grain);
-        layout::prefixes_of(spelled, &mut |parent| {
-            if let Some(folders) = self.folders.get(parent) {
-                return Ok(folders.clone());
-            }
-            let folders = self.folders_of(store, parent)?;
-            self.folders.insert(parent.to_string(), folders.clone());
-            Ok(folders)
-        })
+        let mut prefixes =
+            layout::prefixes_of(spelled, &mut |parent| self.known_folders(store, parent))?;
+        if let Some(errors) = self.errors.clone() {
+            let spelled = errors.spell(hours, self.grain);
+            prefixes.extend(layout::prefixes_of(spelled, &mut |parent| {
+                let mut folders = self.known_folders(store, parent)?;
+                folders.retain(|folder| ErrorOutput::may_hold_errors(folder));
+                Ok(folders)
+            })?);
+            prefixes.sort();
+            // What lies below another prefix is listed with that one.
+            prefixes.dedup_by(|below, prefix| below.starts_with(prefix.as_str()));
+        }
+        Ok(prefixes)
+    }
+
+    /// The folders that begin with `parent`, asked for once.
+    fn known_folders(&mut self, store: &Store, parent: &str) -> Result<Vec<String>, StoreError> {
+        if let Some(folders) = self.folders.get(parent) {
+            return Ok(folders.clone());
+        }
+        let folders = self.folders_of(store, parent)?;
+        self.folders.insert(parent.to_string(), folders.clone());
+        Ok(folders)
     }
 
     /// The folders that begin with `parent`. Where they can't be listed, that is noted.
@@ -189,12 +209,24 @@ impl Listed {
     }
 
     fn sort_in(&mut self, object: ObjectMeta) {
-        if let Some(exclusion) = self.layout.exclusion(&object.key, object.bytes) {
+        let exclusion = match self.layout.exclusion(&object.key, object.bytes) {
+            Some(Exclusion::ErrorOutput) if self.errors.is_some() => None,
+            exclusion => exclusion,
+        };
+        if let Some(exclusion) = exclusion {
             note(self.excluded.entry(Exclusion::reason(exclusion)).or_default(), &object.key);
             return;
         }
-        let place = self.layout.read(&object.key).place;
+        let place = self.read(&object.key).place;
         self.waiting.push(Found { object, place });
+    }
+
+    /// What a key says, be it one of data or of errors.
+    fn read(&self, key: &str) -> KeyInfo {
+        match &self.errors {
+            Some(errors) if errors.contains(key) => errors.read(key),
+            _ => self.layout.read(key),
+        }
     }
 
     /// Of the objects that wait, takes those that may have been begun in the hours listed by now.
@@ -205,7 +237,7 @@ impl Listed {
             .partition(|one| one.place.may_be_in(hours));
         self.waiting = waiting;
         for Found { object, .. } in &taken {
-            if let Err(problem) = self.layout.read(&object.key).name {
+            if let Err(problem) = self.read(&object.key).name {
                 note(self.unparsed.entry(problem.to_string()).or_default(), &object.key);
             }
         }

@@ -7,23 +7,27 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::copies::ObjectCopies;
 use super::doubt::UnreadTime;
+use super::recover::{Recovered, Recovery};
 use super::text::{Text, TextError};
 use crate::codec::{DecodeError, DecodeLimits, Input, Step, unread_format};
 use crate::json::{
     Fate, Frame, MorePlaces, Options, Quarantined, Reader, Reason, Record, SOURCES, Tally, TimeText,
 };
-use crate::layout::Layout;
+use crate::layout::{ErrorOutput, Layout, RECOVERED};
 use crate::schema::{ColumnSpec, Path};
 use crate::store::{Content, ObjectMeta, StoreError};
 use crate::time::{
     Event, ObjectTime, TIME_FIELDS, TimeProblem, TimeRule, TimeSource, TimeValue, read_time,
 };
 
-const _: () = assert!(TIME_FIELDS.len() <= SOURCE_NAME_UNREAD, "each field has its count");
+const _: () = assert!(TIME_FIELDS.len() <= SOURCE_ARRIVAL_UNREAD, "each field has its count");
 
-/// Like the two below, of records with a time field that does not read as a time.
+/// Like the three below, of records with a time field that does not read as a time.
+pub const SOURCE_ARRIVAL_UNREAD: usize = SOURCES - 6;
 pub const SOURCE_NAME_UNREAD: usize = SOURCES - 4;
 pub const SOURCE_HOUR_UNREAD: usize = SOURCES - 3;
+/// Index of [`TimeSource::Arrival`] in [`Tally::sources`].
+pub const SOURCE_ARRIVAL: usize = SOURCES - 5;
 /// Index of [`TimeSource::ObjectName`] in [`Tally::sources`]; fields are counted by rank below.
 pub const SOURCE_NAME: usize = SOURCES - 2;
 /// Index of [`TimeSource::PrefixHour`] in [`Tally::sources`].
@@ -33,6 +37,8 @@ pub const SOURCE_HOUR: usize = SOURCES - 1;
 #[derive(Clone, Debug)]
 pub struct ReadSpec {
     pub layout: Arc<Layout>,
+    /// Which objects are error output, where its records are to be recovered.
+    pub errors: Option<Arc<ErrorOutput>>,
     /// The half-open window, µs UTC; `None` takes every record and asks for no time.
     pub window: Option<(i64, i64)>,
     pub rule: TimeRule,
@@ -94,10 +100,12 @@ pub struct ObjectOutcome {
     pub unread_time: Option<UnreadTime>,
     /// A hash of the decoded bytes, where another object may have the same.
     pub content: Option<u128>,
+    /// Its records are recovered ones.
+    pub is_recovered: bool,
 }
 
 impl ObjectOutcome {
-    fn count_more(&mut self, more: MorePlaces) {
+    pub(super) fn count_more(&mut self, more: MorePlaces) {
         let reason = more.reason.text();
         let counted =
             self.lost.iter_mut().rev().take_while(|lost| lost.places > 1 || lost.bytes.is_empty());
@@ -182,11 +190,14 @@ pub struct ObjectReader {
     spec: ReadSpec,
     reader: Reader,
     buffer: Vec<u8>,
+    /// Made where an object needs it.
+    recovery: Option<Recovery>,
 }
 
 impl ObjectReader {
     pub fn new(spec: ReadSpec) -> Self {
-        ObjectReader { reader: Reader::new(spec.json.clone()), spec, buffer: Vec::new() }
+        let reader = Reader::new(spec.json.clone());
+        ObjectReader { reader, spec, buffer: Vec::new(), recovery: None }
     }
 
     /// Frames shall come out with these types and not narrower.
@@ -210,15 +221,28 @@ impl ObjectReader {
         if let Some(Finding::StopAfter { good_bytes, .. }) = finding {
             limits.stop_after = Some(*good_bytes);
         }
+        let errors = self.spec.errors.clone().filter(|errors| errors.contains(&object.key));
+        let (key, content, recovered) = match &errors {
+            None => (self.spec.layout.read(&object.key), content, None),
+            Some(errors) => {
+                let Recovered { text, arrivals, lost } = self.recover(object, content)?;
+                let key = errors.read(&object.key);
+                (key, Content::Whole(text), Some((arrivals, lost)))
+            }
+        };
+        let arrivals = recovered.as_ref().map(|(arrivals, _)| arrivals);
         let mut text = Text::new(input(content), limits);
-        let key = self.spec.layout.read(&object.key);
         let object_time = ObjectTime::of_key(&key);
         let window = self.spec.window;
         let rule = self.spec.rule.clone();
         let mut unread_time = None;
         let mut fate = |record: &mut Record<'_>| {
+            let time = match arrivals {
+                None => object_time,
+                Some(arrivals) => arrivals.of(record.offset).or(object_time),
+            };
             let fate = match window {
-                Some(window) => fate_of(record, &rule, object_time, window),
+                Some(window) => fate_of(record, &rule, time, window),
                 None => Fate::Keep { ts_utc: 0, source: SOURCE_NAME as u8, clamped: false },
             };
             if let Fate::Keep { source, .. } = fate {
@@ -235,7 +259,9 @@ impl ObjectReader {
         let mut given = false;
         let mut loss = None;
         let mut unread = None;
-        let constants = self.spec.layout.partition_keys().iter().zip(&key.partition);
+        let mark = [RECOVERED.to_string()];
+        let names = if errors.is_some() { &mark[..] } else { self.spec.layout.partition_keys() };
+        let constants = names.iter().zip(&key.partition);
         self.reader.begin_object();
         self.reader.add_to_records(constants.map(|(name, value)| (name.as_str(), value.as_str())));
         self.buffer.clear();
@@ -322,7 +348,28 @@ impl ObjectReader {
             let offset = outcome.decoded_bytes;
             outcome.lost.push(Lost { offset, len: 0, reason, bytes: Vec::new(), places: 1 });
         }
+        if let Some((_, lost)) = recovered {
+            outcome.is_recovered = true;
+            // What is recovered counts by its own bytes, what isn't by those of its error record.
+            outcome.decoded_bytes += lost.tally.quarantined_bytes;
+            outcome.tally.add(&lost.tally);
+            outcome.lost.splice(0..0, lost.lost);
+        }
         Ok(outcome)
+    }
+
+    /// Takes the records out of an object of error records.
+    fn recover<E>(
+        &mut self,
+        object: &ObjectMeta,
+        content: Content,
+    ) -> Result<Recovered, ReadFailure<E>> {
+        let ReadSpec { decode, json, .. } = &self.spec;
+        let recovery =
+            self.recovery.get_or_insert_with(|| Recovery::new(*decode, json.max_record_bytes));
+        recovery
+            .read(input(content))
+            .map_err(|error| ReadFailure::Store(StoreError::from_read(error, &object.key)))
     }
 
     /// What an error means for rows that were given before it: nothing (`None`), or that they
@@ -357,6 +404,14 @@ impl ObjectReader {
     }
 }
 
+impl Lost {
+    /// A whole record that gave none.
+    pub fn of_record(offset: u64, record: &[u8], reason: String) -> Lost {
+        let bytes = record[..record.len().min(Quarantined::KEPT_BYTES)].to_vec();
+        Lost { offset, len: record.len() as u64, reason, bytes, places: 1 }
+    }
+}
+
 impl From<Quarantined> for Lost {
     fn from(span: Quarantined) -> Self {
         Lost {
@@ -369,7 +424,7 @@ impl From<Quarantined> for Lost {
     }
 }
 
-fn input(content: Content) -> Input {
+pub(super) fn input(content: Content) -> Input {
     match content {
         Content::Whole(bytes) => Input::Whole(bytes),
         Content::Stream(stream) => Input::Stream(stream),
@@ -409,16 +464,19 @@ fn fate_of(
     }
 }
 
-const UNREAD_SOURCES: [u8; 2] = [SOURCE_NAME_UNREAD as u8, SOURCE_HOUR_UNREAD as u8];
+const UNREAD_SOURCES: [u8; 3] =
+    [SOURCE_NAME_UNREAD as u8, SOURCE_HOUR_UNREAD as u8, SOURCE_ARRIVAL_UNREAD as u8];
 
 /// Where a record's time is counted.
 fn source_index(source: TimeSource, unreadable: bool) -> u8 {
-    let [name_unread, hour_unread] = UNREAD_SOURCES;
+    let [name_unread, hour_unread, arrival_unread] = UNREAD_SOURCES;
     match source {
         TimeSource::Field(rank) => rank as u8,
         TimeSource::ObjectName if unreadable => name_unread,
         TimeSource::ObjectName => SOURCE_NAME as u8,
         TimeSource::PrefixHour if unreadable => hour_unread,
         TimeSource::PrefixHour => SOURCE_HOUR as u8,
+        TimeSource::Arrival if unreadable => arrival_unread,
+        TimeSource::Arrival => SOURCE_ARRIVAL as u8,
     }
 }

@@ -34,7 +34,8 @@ pub(super) fn first_listing(
 ) -> Result<FirstListing, JobError> {
     let hours = spec.window.hours(spec.look_back, spec.look_ahead);
     let found = |found: usize| progress.found(found as u64);
-    let listed = Listed::of(store, Arc::clone(&spec.layout), hours, &found)?;
+    let listed =
+        Listed::of(store, Arc::clone(&spec.layout), spec.errors(&spec.layout), hours, &found)?;
     let is_empty = listed.objects.is_empty() && listed.failed_prefixes().next().is_none();
     if spec.layout_is_given || !is_empty {
         return Ok(FirstListing { listed, inferred: false });
@@ -47,9 +48,10 @@ pub(super) fn first_listing(
     }
     match infer(keys.iter().map(String::as_str)) {
         Inferred::One(prefix) => {
-            let layout = Layout::new(prefix, spec.layout.zones().clone());
+            let layout = Arc::new(Layout::new(prefix, spec.layout.zones().clone()));
             let before = listed.requests;
-            let mut listed = Listed::of(store, Arc::new(layout), hours, &found)?;
+            let errors = spec.errors(&layout);
+            let mut listed = Listed::of(store, layout, errors, hours, &found)?;
             listed.requests += before;
             Ok(FirstListing { listed, inferred: true })
         }

@@ -8,7 +8,7 @@ use super::read::ReadSpec;
 use crate::aggregate::{AggregateSpec, Metrics, without_number};
 use crate::codec::DecodeLimits;
 use crate::json::{Identity, Options, Projection};
-use crate::layout::Layout;
+use crate::layout::{ErrorOutput, ErrorPrefix, Layout};
 use crate::publish::Target;
 use crate::schema::Pins;
 use crate::store::FetchLimits;
@@ -41,6 +41,10 @@ pub struct JobSpec {
     /// How keys are made, and whether the user said so.
     pub layout: Arc<Layout>,
     pub layout_is_given: bool,
+    /// Where the stream puts what it can't deliver; `None`: where Firehose does on its own.
+    pub error_prefix: Option<ErrorPrefix>,
+    /// Records that were not delivered are read, too.
+    pub recover: bool,
     /// How far the listing may be extended beyond the window.
     pub max_late: TimeDelta,
     pub rule: TimeRule,
@@ -81,9 +85,16 @@ impl JobSpec {
         Target::of(&self.window)
     }
 
+    /// Which objects of a source with this layout are error output, where they are read.
+    pub(super) fn errors(&self, layout: &Layout) -> Option<Arc<ErrorOutput>> {
+        let errors = || Arc::new(ErrorOutput::of(layout, self.error_prefix.as_ref()));
+        self.recover.then(errors)
+    }
+
     pub(super) fn read_spec(&self, layout: &Arc<Layout>) -> ReadSpec {
         ReadSpec {
             layout: Arc::clone(layout),
+            errors: self.errors(layout),
             window: Some((self.window.start_us(), self.window.end_us())),
             rule: self.rule.clone(),
             json: Options {

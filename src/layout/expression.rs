@@ -26,6 +26,8 @@ pub enum Part {
 pub enum KeyBy {
     Query,
     Lambda,
+    /// `!{firehose:error-output-type}` of an error prefix, which says why records lie there.
+    ErrorType,
 }
 
 /// A prefix as it is configured. Its `Display` is an expression that means the same.
@@ -133,6 +135,20 @@ impl FromStr for Expression {
     type Err = LayoutError;
 
     fn from_str(text: &str) -> Result<Self, LayoutError> {
+        Expression::read(text, None)
+    }
+}
+
+impl Expression {
+    /// Reads the error prefix of a stream; the type of errors becomes the partition key `type_key`.
+    ///
+    /// # Errors
+    /// [`LayoutError`], as for any prefix.
+    pub fn of_errors(text: &str, type_key: &str) -> Result<Expression, LayoutError> {
+        Expression::read(text, Some(type_key))
+    }
+
+    fn read(text: &str, type_key: Option<&str>) -> Result<Expression, LayoutError> {
         let mut parts: Vec<Part> = Vec::new();
         let mut literal = String::new();
         let mut at = 0;
@@ -142,7 +158,7 @@ impl FromStr for Expression {
             if !literal.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut literal)));
             }
-            let (part, end) = parse_part(text, begin)?;
+            let (part, end) = parse_part(text, begin, type_key)?;
             if let Part::PartitionKey { name, .. } = &part
                 && parts.iter().any(|known| matches!(known, Part::PartitionKey { name: other, .. } if other == name))
             {
@@ -176,7 +192,11 @@ impl FromStr for Expression {
 }
 
 /// The part whose `!{` stands at byte `begin`, and the byte behind its brace.
-fn parse_part(text: &str, begin: usize) -> Result<(Part, usize), LayoutError> {
+fn parse_part(
+    text: &str,
+    begin: usize,
+    type_key: Option<&str>,
+) -> Result<(Part, usize), LayoutError> {
     const TIMESTAMP: &str = "timestamp:";
     let place = text[..begin].chars().count() + 1;
     let inside = begin + "!{".len();
@@ -195,9 +215,10 @@ fn parse_part(text: &str, begin: usize) -> Result<(Part, usize), LayoutError> {
     };
     let part = match content.split_once(':') {
         Some(("firehose", "random-string")) => Part::Random,
-        Some(("firehose", "error-output-type")) => {
-            return Err(LayoutError::ErrorOutput { place });
-        }
+        Some(("firehose", "error-output-type")) => match type_key {
+            Some(name) => key(name, KeyBy::ErrorType)?,
+            None => return Err(LayoutError::ErrorOutput { place }),
+        },
         Some(("partitionKeyFromQuery", name)) => key(name, KeyBy::Query)?,
         Some(("partitionKeyFromLambda", name)) => key(name, KeyBy::Lambda)?,
         other => {
@@ -221,6 +242,9 @@ impl fmt::Display for Expression {
                 Part::Random => f.write_str("!{firehose:random-string}")?,
                 Part::PartitionKey { name, by: KeyBy::Query } => {
                     write!(f, "!{{partitionKeyFromQuery:{name}}}")?;
+                }
+                Part::PartitionKey { by: KeyBy::ErrorType, .. } => {
+                    f.write_str("!{firehose:error-output-type}")?;
                 }
                 Part::PartitionKey { name, by: KeyBy::Lambda } => {
                     write!(f, "!{{partitionKeyFromLambda:{name}}}")?;

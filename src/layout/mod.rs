@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::window::HourRange;
 
+mod errors;
 mod exclusion;
 mod expression;
 mod hours;
@@ -24,6 +25,7 @@ mod spelling;
 mod text;
 mod zones;
 
+pub use errors::{ErrorOutput, ErrorPrefix, RECOVERED};
 pub use exclusion::Exclusion;
 pub use expression::{Expression, KeyBy, LayoutError, Part};
 pub use hours::{hour_of_prefix, hours_of_folder, parents_of, prefix_of};
@@ -213,12 +215,19 @@ impl Layout {
             "" => Expression::hourly(),
             prefix => prefix.parse()?,
         };
-        let mut layout = Layout::new(Prefix::Of(expression), zones);
-        // What comes in front of the first expression tells errors from data, unless both have it.
         let lead = error_prefix.and_then(|prefix| prefix.split("!{").next()).unwrap_or_default();
-        layout.error_lead =
-            Some(lead.to_string()).filter(|lead| !lead.is_empty() && !prefix.starts_with(lead));
-        Ok(layout)
+        Ok(Layout::new(Prefix::Of(expression), zones).with_error_lead(lead))
+    }
+
+    /// Keys that begin so are error output, unless those of data do, too.
+    pub fn with_error_lead(mut self, lead: &str) -> Layout {
+        let of_data = match &self.prefix {
+            Prefix::Flat => "",
+            Prefix::Of(expression) => expression.literal_lead(),
+        };
+        let tells = !lead.is_empty() && !of_data.starts_with(lead);
+        self.error_lead = tells.then(|| lead.to_string());
+        self
     }
 
     /// The same prefix, with other zones.
@@ -333,7 +342,7 @@ impl Layout {
             return Some(marker);
         }
         let folders = key.rsplit('/').skip(1);
-        if folders.into_iter().any(|folder| folder.ends_with("-failed"))
+        if folders.into_iter().any(|folder| folder.ends_with(errors::FAILED))
             || self.error_lead.as_ref().is_some_and(|lead| key.starts_with(lead.as_str()))
         {
             return Some(Exclusion::ErrorOutput);

@@ -164,6 +164,8 @@ pub struct RecordsNote {
     pub duplicates_dropped: u64,
     /// Rows of the day that lack a field of `--dedup-key`: they are compared with none.
     pub without_dedup_key: u64,
+    /// Of the rows of the day, those that Firehose had not delivered: `--recover`.
+    pub recovered: u64,
     /// Records and other stretches of bytes that were quarantined; not among `parsed`.
     pub quarantined: u64,
 }
@@ -420,6 +422,7 @@ mod tests {
                 after: 2,
                 duplicates_dropped: 1,
                 without_dedup_key: 0,
+                recovered: 0,
                 quarantined: 2,
             },
             quarantine: vec![QuarantineNote { reason: "utf8".into(), records: 2, bytes: 3 }],

@@ -46,6 +46,8 @@ pub enum TimeSource {
     ObjectName,
     /// The start of the hour in the object's prefix.
     PrefixHour,
+    /// When the record came to Firehose, as an error record says it.
+    Arrival,
 }
 
 /// When a record happened.
@@ -73,7 +75,8 @@ pub enum TimeProblem {
     NoTime,
 }
 
-/// The time that an object's key gives to records without one. Worked out once an object.
+/// The time that an object gives to records without one: by its key, worked out once an object; or,
+/// for those that were recovered, by when they arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectTime {
     us: i64,
@@ -90,6 +93,11 @@ impl ObjectTime {
         };
         let us = time_utc.timestamp_micros();
         is_event_time(us).then_some(ObjectTime { us, source })
+    }
+
+    /// The same for a record of which it is known when it arrived, µs UTC.
+    pub fn of_arrival(us: i64) -> Option<ObjectTime> {
+        is_event_time(us).then_some(ObjectTime { us, source: TimeSource::Arrival })
     }
 }
 

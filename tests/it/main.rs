@@ -12,6 +12,7 @@ mod dedup;
 mod delivery;
 mod doubts;
 mod elsewhere;
+mod errors;
 mod json;
 mod late;
 mod laws;

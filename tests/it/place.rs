@@ -286,6 +286,8 @@ pub fn spec(day: &str) -> JobSpec {
         max_late: TimeDelta::hours(24),
         layout: Default::default(),
         layout_is_given: true,
+        error_prefix: None,
+        recover: false,
         rule: TimeRule::default(),
         pins: Default::default(),
         by: Vec::new(),

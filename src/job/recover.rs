@@ -1,0 +1,199 @@
+//! One object of records that Firehose could not deliver → those records' own text, one behind the
+//! other, and when each arrived.
+
+use super::read::{Lost, ObjectOutcome};
+use super::text::{Text, TextError};
+use crate::codec::{DecodeError, DecodeLimits, Input, Step};
+use crate::json::{Fate, Options, Projection, Quarantined, Reader, Record};
+use crate::schema::Pins;
+use crate::time::ObjectTime;
+use crate::undelivered::Undelivered;
+
+/// Bytes of one object of error records, and of all that is recovered of it. Firehose buffers at
+/// most 128 MiB.
+const OBJECT_BYTES: u64 = 512 << 20;
+/// Bytes that the data of one error record may decompress to. Firehose takes records of 1,000 KiB.
+const RECORD_BYTES: u64 = 64 << 20;
+
+/// Reads objects of error records one after another.
+pub(super) struct ErrorReader {
+    /// Tells error records apart, with the same care as any others.
+    framing: Reader,
+    limits: DecodeLimits,
+}
+
+/// Takes every column of nothing: records are only told apart.
+fn telling_apart(max_record_bytes: usize) -> Reader {
+    Reader::new(Options {
+        projection: Projection::Named(Vec::new()),
+        pins: Pins::new(),
+        time_fields: Vec::new(),
+        by: Vec::new(),
+        identity: None,
+        max_record_bytes,
+    })
+}
+
+const KEEP: Fate = Fate::Keep { ts_utc: 0, source: 0, clamped: false };
+
+impl ErrorReader {
+    pub fn new(limits: DecodeLimits, max_record_bytes: usize) -> Self {
+        ErrorReader { framing: telling_apart(max_record_bytes), limits }
+    }
+
+    /// Gives each error record to `take`: its offset and its bytes, and what they say. What is
+    /// no error record is quarantined.
+    ///
+    /// The outcome's tally counts quarantined bytes, and no others; `decoded_bytes` are those of the object.
+    ///
+    /// # Errors
+    /// What the store says where the object can't be got. All else is among the losses.
+    pub fn read(
+        &mut self,
+        input: Input,
+        take: &mut impl FnMut(u64, &[u8], Undelivered) -> Result<(), String>,
+    ) -> Result<ObjectOutcome, std::io::Error> {
+        let mut outcome = ObjectOutcome::default();
+        let (bytes, loss) = self.decode(input)?;
+        outcome.decoded_bytes = bytes.len() as u64;
+        let limits = DecodeLimits {
+            object_bytes: RECORD_BYTES.min(self.limits.object_bytes),
+            ..self.limits
+        };
+        let mut bad: Vec<Lost> = Vec::new();
+        let mut fate = |record: &mut Record<'_>| {
+            let found = Undelivered::read(record.source, limits).map_err(|why| why.to_string());
+            if let Err(reason) = found.and_then(|found| take(record.offset, record.source, found)) {
+                bad.push(Lost::of_record(record.offset, record.source, reason));
+            }
+            KEEP
+        };
+        self.framing.begin_object();
+        let mut start = 0;
+        loop {
+            let chunk = self.framing.read(&bytes[start..], true, &mut fate);
+            start += chunk.consumed;
+            outcome.tally.quarantined_bytes += chunk.tally.quarantined_bytes;
+            outcome.lost.extend(chunk.quarantine.into_iter().map(Lost::from));
+            chunk.more.into_iter().for_each(|more| outcome.count_more(more));
+            if !chunk.full {
+                break;
+            }
+        }
+        outcome.tally.quarantined_bytes += bad.iter().map(|lost| lost.len).sum::<u64>();
+        outcome.lost.extend(bad);
+        outcome.lost.sort_by_key(|lost| lost.offset);
+        if let Some(reason) = loss {
+            let offset = outcome.decoded_bytes;
+            outcome.lost.push(Lost { offset, len: 0, reason, bytes: Vec::new(), places: 1 });
+        }
+        Ok(outcome)
+    }
+
+    /// The object's text, as far as it is verified, and why it ends before its end.
+    fn decode(&self, input: Input) -> Result<(Vec<u8>, Option<String>), std::io::Error> {
+        let object_bytes = OBJECT_BYTES.min(self.limits.object_bytes);
+        let mut text = Text::new(input, DecodeLimits { object_bytes, ..self.limits });
+        let mut bytes = Vec::new();
+        loop {
+            match text.next_block(&mut bytes) {
+                Ok(Step::More) => {}
+                Ok(Step::End) => return Ok((bytes, None)),
+                Err(TextError::Decode(DecodeError::Read { source, .. })) => return Err(source),
+                Err(error) => {
+                    let good = match &error {
+                        TextError::Decode(DecodeError::Contradicted { good_bytes, .. }) => {
+                            *good_bytes
+                        }
+                        TextError::Decode(DecodeError::TooLarge { .. }) => 0,
+                        _ => bytes.len() as u64,
+                    };
+                    bytes.truncate(usize::try_from(good).unwrap_or(usize::MAX));
+                    return Ok((bytes, Some(error.to_string())));
+                }
+            }
+        }
+    }
+}
+
+/// The records of one object, taken out of their error records.
+#[derive(Default)]
+pub(super) struct Recovered {
+    /// Whole records, with a line feed behind the data of each error record.
+    pub text: Vec<u8>,
+    pub arrivals: Arrivals,
+    /// What could not be recovered. Offsets are those in the object.
+    pub lost: ObjectOutcome,
+}
+
+/// When recovered records arrived, by their place in the recovered text.
+#[derive(Default)]
+pub(super) struct Arrivals(Vec<(u64, Option<ObjectTime>)>);
+
+impl Arrivals {
+    /// When the record at this offset arrived, where that was said.
+    pub fn of(&self, offset: u64) -> Option<ObjectTime> {
+        let behind = self.0.partition_point(|(start, _)| *start <= offset);
+        self.0.get(behind.checked_sub(1)?)?.1
+    }
+}
+
+/// Takes records out of error records.
+pub(super) struct Recovery {
+    errors: ErrorReader,
+    /// Data that is no record, or more than that, must not take its neighbours along: each is looked
+    /// at alone.
+    alone: Reader,
+}
+
+impl Recovery {
+    pub fn new(limits: DecodeLimits, max_record_bytes: usize) -> Self {
+        Recovery {
+            errors: ErrorReader::new(limits, max_record_bytes),
+            alone: telling_apart(max_record_bytes),
+        }
+    }
+
+    /// # Errors
+    /// As for [`ErrorReader::read`].
+    pub fn read(&mut self, input: Input) -> Result<Recovered, std::io::Error> {
+        let Recovery { errors, alone } = self;
+        let (mut text, mut arrivals) = (Vec::new(), Vec::new());
+        let lost = errors.read(input, &mut |_, _, found| {
+            is_whole(alone, &found.data)?;
+            if (text.len() + found.data.len()) as u64 > OBJECT_BYTES {
+                return Err(format!(
+                    "more than {} MiB are recovered of the object",
+                    OBJECT_BYTES >> 20
+                ));
+            }
+            let arrival = found.arrival_us.and_then(ObjectTime::of_arrival);
+            arrivals.push((text.len() as u64, arrival));
+            text.extend_from_slice(&found.data);
+            text.push(b'\n');
+            Ok(())
+        })?;
+        Ok(Recovered { text, arrivals: Arrivals(arrivals), lost })
+    }
+}
+
+/// Whether the data of an error record is one or more good records.
+fn is_whole(reader: &mut Reader, data: &[u8]) -> Result<(), String> {
+    reader.begin_object();
+    let (mut start, mut records) = (0, 0);
+    loop {
+        let chunk = reader.read(&data[start..], true, &mut |_| KEEP);
+        start += chunk.consumed;
+        records += chunk.tally.kept;
+        if let Some(Quarantined { reason, .. }) = chunk.quarantine.first() {
+            return Err(format!("rawData of an error record: {}", reason.text()));
+        }
+        if !chunk.full {
+            break;
+        }
+    }
+    match records {
+        0 => Err("rawData of an error record holds no record".to_string()),
+        _ => Ok(()),
+    }
+}
