@@ -60,6 +60,18 @@ pub enum Command {
     )]
     Fetch(FetchArgs),
 
+    /// Find objects that came late, and make the published days again that they touch
+    ///
+    /// Lists the hours of published days again and compares with their manifests. A day is made anew
+    /// where objects came or changed, where it can now become final, and where options changed; the
+    /// others are left, and so are days that were never published. Takes every option of fetch: give
+    /// those that the days were made with.
+    #[command(
+        after_help = "More options and longer explanations: rawcat sync --help",
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+    )]
+    Sync(FetchArgs),
+
     /// Show what fetch would read: window, prefixes, objects, bytes
     ///
     /// Lists, and downloads nothing. Takes every option of fetch, so that `fetch` in a command

@@ -75,6 +75,8 @@ impl Surroundings {
 #[derive(Debug)]
 pub enum Request {
     Fetch(FetchConfig),
+    /// As for `fetch`, of the days that are published.
+    Sync(FetchConfig),
     /// As for `fetch`: `plan` shows what it would do.
     Plan(FetchConfig),
     Cat(CatConfig),
@@ -108,6 +110,8 @@ pub struct FetchConfig {
     /// How long after its end a day is provisional.
     pub settle: TimeDelta,
     pub accept_incomplete: bool,
+    /// Of several days, those that are unchanged are made, too.
+    pub again: bool,
     pub json: bool,
     pub mode: Mode,
 }
@@ -310,6 +314,7 @@ fn request(settings: layers::Settings, around: &Surroundings) -> Result<Request,
     let meaning = Meaning::new(&settings, around);
     Ok(match &settings.cli.command {
         Command::Fetch(args) => Request::Fetch(meaning.fetch(args)?),
+        Command::Sync(args) => Request::Sync(meaning.fetch(args)?),
         Command::Plan(args) => Request::Plan(meaning.fetch(args)?),
         Command::Cat(args) => Request::Cat(meaning.cat(args)?),
         Command::Schema(args) => Request::Schema(meaning.schema(args)?),
@@ -329,7 +334,10 @@ impl Request {
     /// Whether it changes what is published: then a run that is interrupted says that nothing is
     /// half-published.
     pub fn publishes(&self) -> bool {
-        matches!(self, Request::Fetch(_) | Request::Chart(ChartConfig { term: None, .. }))
+        matches!(
+            self,
+            Request::Fetch(_) | Request::Sync(_) | Request::Chart(ChartConfig { term: None, .. })
+        )
     }
 }
 

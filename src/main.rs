@@ -29,6 +29,7 @@ fn run() -> Result<ExitCode, Error> {
     let interrupt = Interrupt::listen(request.publishes())?;
     let done = match request {
         Request::Fetch(config) => commands::fetch(&config, &interrupt),
+        Request::Sync(config) => commands::sync(&config, &interrupt),
         Request::Plan(config) => commands::plan(&config, &interrupt),
         Request::Cat(config) => commands::cat(&config, &interrupt),
         Request::Schema(config) => commands::schema(&config, &interrupt),

@@ -20,6 +20,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub use number::{bytes_text, count_text, counted};
 pub use summary::{
     Counted, Files, Nearest, Objects, Quarantined, Records, Summary, Verdict, WindowShown, Written,
+    took_text,
 };
 
 use crate::error::printable;

@@ -2,6 +2,7 @@
 """Kills rawcat at random moments and shows that the rerun ends as if nothing had happened.
 
     python3 tests/kill9.py target/release/rawcat sample_data/rawdata
+    python3 tests/kill9.py BINARY SOURCE --day 2022-04-16 --to 2022-04-19
     python3 tests/kill9.py BINARY SOURCE --day 2022-04-18 --tz Asia/Seoul --kills 50 --seed 1 -- --by type
 
 `rawcat fetch` runs once undisturbed into a fresh folder. Then, KILLS times, into another fresh folder: it is
@@ -25,6 +26,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import subprocess
@@ -41,7 +43,8 @@ class Failed(Exception):
 def command(args, out, options):
     return [
         str(args.binary), "fetch", "--source", str(args.source), "--out", str(out),
-        "--day", args.day, "--tz", args.tz, *options,
+        *(["--day", args.day] if args.to is None else ["--from", args.day, "--to", args.to]),
+        "--tz", args.tz, *options,
     ]
 
 
@@ -133,12 +136,28 @@ def compare(wanted, found):
     return messages
 
 
-def look_after_kill(days, out):
-    """The promise to whoever reads the folder right now: one of `days` is whole, or none is there.
+def by_date(found):
+    """{date: {path: bytes}}: each published path names its day."""
+    days = {}
+    for name, data in found.items():
+        date = re.search(r"\d{4}-\d{2}-\d{2}", name)
+        days.setdefault(date and date.group(), {})[name] = data
+    return days
 
-    Returns whether one is.
+
+def look_after_kill(runs, out):
+    """The promise to whoever reads the folder right now: of each day, that of one of `runs` is whole, or none is there.
+
+    Returns whether any is.
     """
-    found = content(out) if out.exists() else {}
+    found = by_date(content(out) if out.exists() else {})
+    wanted = [by_date(run) for run in runs]
+    whole = [look_at_day([run.get(date, {}) for run in wanted], found[date]) for date in found]
+    return any(whole)
+
+
+def look_at_day(days, found):
+    """True where the day is one of `days`, whole; False where it has no manifest."""
     if any(is_manifest(name) for name in found):
         if found not in days:
             messages = compare(days[0], found)
@@ -208,6 +227,7 @@ def parse_args():
     parser.add_argument("binary", type=Path, metavar="BINARY", help="the rawcat to run")
     parser.add_argument("source", metavar="SOURCE", help="a folder or an s3:// URL")
     parser.add_argument("--day", default="2022-04-18")
+    parser.add_argument("--to", help="the last day, where several are made: --day is the first one then")
     parser.add_argument("--tz", default="Asia/Seoul")
     parser.add_argument("--kills", type=int, default=50, help="rounds (default: 50)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments (default: 1)")

@@ -146,6 +146,13 @@ pub struct PublishArgs {
         hide_short_help = true)]
     pub settle: TimeDelta,
 
+    /// Of several days, also make those anew that are published and unchanged
+    ///
+    /// Without it, a day of --from and --to is left as it is where its objects, the options and the
+    /// version of rawcat are those of the published one. A single --day is always made.
+    #[arg(long, hide_short_help = true)]
+    pub again: bool,
+
     /// Let an incomplete run replace a published day
     ///
     /// Without it, a run in which an object or a prefix could not be read leaves a day that was

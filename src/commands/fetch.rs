@@ -1,74 +1,194 @@
-//! `rawcat fetch`: each window's job, then what came of it.
+//! `rawcat fetch` and `rawcat sync`: each window's job, then what came of it.
 
 use std::io::Write;
 use std::time::Instant;
 
+use super::days::{self, Done, Row};
 use super::range;
-use super::windows::{fetch_spec, job_error, json_text, open_out, open_raw, take_layout, windows};
+use super::windows::{
+    Raw, fetch_spec, job_error, json_text, open_out, open_raw, take_layout, windows,
+};
 use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt, say};
-use crate::job::{self, JobSpec, Misfit, MixedColumn, Outcome, UnreadTime};
+use crate::job::{self, JobSpec, Misfit, MixedColumn, Outcome, Standing, UnreadTime};
 use crate::layout;
 use crate::progress::{
-    Counted, Files, Mode, Nearest, Objects, Progress, Quarantined, Records, Summary, Verdict,
-    WindowShown, Written, count_text, counted as count_of,
+    Counted, Files, Mode, Nearest, Objects, Phase, Progress, Quarantined, Records, Summary,
+    Verdict, WindowShown, Written, count_text, counted as count_of,
 };
 use crate::publish::{Item, Manifest, Out, Published, State};
 use crate::schema::Path;
 
 /// Publishes every selected window. The exit code is the worst of them.
 pub fn fetch(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
-    let windows = windows(&config.days)?;
-    let raw = open_raw(&config.input)?;
-    let specs = windows.into_iter().map(|window| fetch_spec(config, &raw, window));
-    let mut specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
-    let published = open_out(&config.out, &config.input.s3)?;
-    let mut code = ExitCode::Complete;
-    let mut unheard = false;
-    let alone = specs.len() == 1;
-    let left_out;
-    (specs, left_out) = range::with_records(specs, &raw.store)?;
-    for line in left_out {
-        say(&format!("rawcat: {line}"));
+    Days::open(config, interrupt, false)?.publish()
+}
+
+/// Publishes those windows again of which something else is published than would be now.
+pub fn sync(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
+    Days::open(config, interrupt, true)?.publish()
+}
+
+/// The windows of one command.
+struct Days<'a> {
+    config: &'a FetchConfig,
+    interrupt: &'a Interrupt,
+    raw: Raw,
+    published: Published,
+    specs: Vec<JobSpec>,
+    /// More than one was asked for.
+    several: bool,
+    /// Only what is published already is made.
+    is_sync: bool,
+    code: ExitCode,
+    /// What was printed reached nobody.
+    unheard: bool,
+}
+
+impl<'a> Days<'a> {
+    fn open(
+        config: &'a FetchConfig,
+        interrupt: &'a Interrupt,
+        is_sync: bool,
+    ) -> Result<Self, Error> {
+        let windows = windows(&config.days)?;
+        let raw = open_raw(&config.input)?;
+        let specs = windows.into_iter().map(|window| fetch_spec(config, &raw, window));
+        let specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
+        let published = open_out(&config.out, &config.input.s3)?;
+        let several = specs.len() > 1;
+        let (specs, left_out) = range::with_records(specs, &raw.store)?;
+        for line in left_out {
+            say(&format!("rawcat: {line}"));
+        }
+        let (code, unheard) = (ExitCode::Complete, false);
+        Ok(Days { config, interrupt, raw, published, specs, several, is_sync, code, unheard })
     }
-    for at in 0..specs.len() {
-        let spec = &specs[at];
+
+    fn publish(mut self) -> Result<ExitCode, Error> {
+        let mut rows = Vec::with_capacity(self.specs.len());
+        for at in 0..self.specs.len() {
+            self.interrupt.check()?;
+            rows.push(self.day(at)?);
+        }
+        if (self.several || self.is_sync) && !self.config.json && self.config.mode != Mode::Quiet {
+            self.print(days::table(&rows).as_bytes());
+        }
+        Ok(if self.unheard && self.config.json { ExitCode::Failed } else { self.code })
+    }
+
+    /// Makes one day, or says why it is left.
+    fn day(&mut self, at: usize) -> Result<Row, Error> {
+        let (config, interrupt) = (self.config, self.interrupt);
+        let spec = &self.specs[at];
+        let day = spec.target().id();
         let started = Instant::now();
-        let out = Out::open(&published, spec.window.tz.name(), spec.now_utc, interrupt.flag())
+        let out = Out::open(&self.published, spec.window.tz.name(), spec.now_utc, interrupt.flag())
             .map_err(|error| job_error(error.into()))?;
         let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
-        let outcome = job::fetch(spec, &raw.source, &raw.store, &out, &progress, interrupt.flag());
-        progress.finish();
-        let outcome = outcome.map_err(job_error)?;
-        let summary = summary(spec, &outcome, &published, started);
-        if summary.skipped_something() {
-            code = ExitCode::Skipped;
-        }
-        if config.json {
-            let printed = print(json_text(&outcome.manifest, alone).as_bytes());
-            if let Err(error) = printed {
-                // The other days are still to be made.
-                error.print();
-                unheard = true;
+        let looks = (self.several || self.is_sync) && !config.again;
+        let standing = match looks {
+            false => Standing::New,
+            true => {
+                let (source, store) = (&self.raw.source, &self.raw.store);
+                progress.phase(Phase::Listing, 0, 0);
+                job::standing(spec, source, store, &self.published, &progress).map_err(job_error)?
             }
-        } else if config.mode != Mode::Quiet
-            && let Err(error) = print(summary.text().as_bytes())
-        {
-            // The day is published: a summary that nobody gets changes nothing of that.
-            error.print();
+        };
+        let why = match standing {
+            Standing::New if self.is_sync && looks => Err("it was never published".to_string()),
+            Standing::New => Ok(None),
+            Standing::Changed(why) => Ok(Some(why)),
+            Standing::Unchanged => Err("unchanged".to_string()),
+            Standing::Poorer(_) if config.accept_incomplete => Ok(Some("objects are gone".into())),
+            Standing::Poorer(gone) => {
+                let gone = count_of(&count_text(gone), "object");
+                let why = format!("{gone} fewer than it was made of");
+                say(&format!(
+                    "rawcat: {day}: {why}: the day is left as it was; replace it by --accept-incomplete"
+                ));
+                Err(why)
+            }
+        };
+        let why = match why {
+            Ok(why) => why,
+            Err(why) => {
+                progress.finish();
+                return self.leave(at, day, why);
+            }
+        };
+        let (source, store) = (&self.raw.source, &self.raw.store);
+        let outcome = job::fetch(spec, source, store, &out, &progress, interrupt.flag());
+        progress.finish();
+        drop(out);
+        let outcome = outcome.map_err(job_error)?;
+        self.tell(at, &outcome, started);
+        let quiet = config.mode == Mode::Quiet;
+        take_layout(&mut self.specs[at + 1..], &outcome.inferred, quiet);
+        let took = started.elapsed();
+        Ok(match outcome.withheld {
+            None => Row { day, manifest: Some(outcome.manifest), done: Done::Made { took, why } },
+            Some(_) => {
+                let manifest = self.manifest(at)?;
+                Row { day, manifest, done: Done::Left("left: this run is worse".to_string()) }
+            }
+        })
+    }
+
+    /// What is published for a day.
+    fn manifest(&self, at: usize) -> Result<Option<Manifest>, Error> {
+        let manifest = self.published.manifest(&self.specs[at].target());
+        manifest.map_err(|error| job_error(error.into()))
+    }
+
+    /// A day that is not made counts as it is published.
+    fn leave(&mut self, at: usize, day: String, why: String) -> Result<Row, Error> {
+        let manifest = self.manifest(at)?;
+        if let Some(manifest) = &manifest {
+            if !manifest.verdict.complete {
+                self.code = ExitCode::Skipped;
+            }
+            if self.config.json {
+                self.print(json_text(manifest, !self.several).as_bytes());
+            }
+        }
+        Ok(Row { day, manifest, done: Done::Left(why) })
+    }
+
+    /// Says what became of a day that was read.
+    fn tell(&mut self, at: usize, outcome: &Outcome, started: Instant) {
+        let spec = &self.specs[at];
+        let summary = summary(spec, outcome, &self.published, started);
+        let skipped = summary.skipped_something();
+        let id = spec.target().id();
+        let is_told = skipped || outcome.withheld.is_some() || summary.says_more();
+        let (json, mode) = (self.config.json, self.config.mode);
+        if json {
+            self.print(json_text(&outcome.manifest, !self.several).as_bytes());
+        } else if mode == Mode::Verbose || mode != Mode::Quiet && (!self.several || is_told) {
+            self.print(summary.text().as_bytes());
+        }
+        if skipped {
+            self.code = ExitCode::Skipped;
         }
         if let Some(why) = &outcome.withheld
-            && (config.json || config.mode == Mode::Quiet)
+            && (json || mode == Mode::Quiet)
         {
             say(&format!("rawcat: {why}"));
         }
         let warnings = empty(&outcome.manifest).into_iter().chain(fewer(&outcome.manifest));
-        for warning in warnings.filter(|_| config.json || config.mode == Mode::Quiet) {
-            say(&format!("warning: {}: {warning}", spec.target().id()));
+        for warning in warnings.filter(|_| json || mode == Mode::Quiet) {
+            say(&format!("warning: {id}: {warning}"));
         }
-        take_layout(&mut specs[at + 1..], &outcome.inferred, config.mode == Mode::Quiet);
     }
-    Ok(if unheard { ExitCode::Failed } else { code })
+
+    /// The days are what was asked for: where nobody gets what is printed, the others are still made.
+    fn print(&mut self, text: &[u8]) {
+        if let Err(error) = print(text) {
+            error.print();
+            self.unheard = true;
+        }
+    }
 }
 
 /// A reader who went away (`| head`) does not end the work: the days are what was asked for.

@@ -3,6 +3,7 @@
 
 mod cat;
 mod chart;
+mod days;
 mod errors;
 mod fetch;
 mod plan;
@@ -14,6 +15,6 @@ mod windows;
 pub use cat::cat;
 pub use chart::chart;
 pub use errors::errors;
-pub use fetch::fetch;
+pub use fetch::{fetch, sync};
 pub use plan::plan;
 pub use schema::schema;

@@ -66,6 +66,7 @@ impl<'a> Meaning<'a> {
             chart: picture(&args.picture),
             provenance: args.publish.provenance,
             recover: args.publish.recover,
+            again: args.publish.again,
             dedup: self.dedup(&args.dedup)?,
             settle: args.publish.settle,
             accept_incomplete: args.publish.accept_incomplete,

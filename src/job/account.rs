@@ -114,7 +114,7 @@ fn window(spec: &JobSpec) -> WindowNote {
     }
 }
 
-fn options(spec: &JobSpec, layout: &Layout) -> BTreeMap<String, Value> {
+pub(super) fn options(spec: &JobSpec, layout: &Layout) -> BTreeMap<String, Value> {
     let seconds = |delta: chrono::TimeDelta| describe_length(delta);
     let exports = [
         ("records", spec.export.records),
@@ -145,6 +145,8 @@ fn options(spec: &JobSpec, layout: &Layout) -> BTreeMap<String, Value> {
         ),
         ("every", json!(seconds(spec.every))),
         ("export", json!(exports)),
+        ("size", json!(spec.picture)),
+        ("panels", json!(spec.panels)),
         ("provenance", json!(spec.provenance)),
         ("recover", json!(spec.recover)),
         ("error-prefix", json!(spec.error_prefix.as_ref().map(ToString::to_string))),

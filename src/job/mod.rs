@@ -27,6 +27,7 @@ mod schema;
 mod spec;
 mod survey;
 mod text;
+mod unchanged;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -57,6 +58,7 @@ pub use read::Finding;
 pub use replace::shown as replaced_text;
 pub use schema::{DayColumn, DaySchema, schema_of};
 pub use spec::{Dedup, Export, JobSpec};
+pub use unchanged::{Standing, standing};
 
 use copies::Copies;
 use doubt::misfits;

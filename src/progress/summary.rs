@@ -119,7 +119,21 @@ pub struct Written {
     pub bytes: u64,
 }
 
+/// How long work took: `0.42 s`, `1h12m`.
+pub fn took_text(took: Duration) -> String {
+    match took.as_secs_f64() {
+        s if s < 10.0 => format!("{s:.2} s"),
+        s if s < 120.0 => format!("{s:.1} s"),
+        s => duration_text(TimeDelta::seconds(s.round() as i64)),
+    }
+}
+
 impl Summary {
+    /// True where there is more to say than counts.
+    pub fn says_more(&self) -> bool {
+        !self.notes.is_empty() || self.nearest.is_some()
+    }
+
     /// True where an object, a prefix or a record was skipped: exit code 3.
     pub fn skipped_something(&self) -> bool {
         self.objects.failed > 0 || !self.failed.is_empty() || self.records.quarantined > 0
@@ -276,11 +290,7 @@ impl Summary {
     fn speed(&self) -> String {
         let seconds = self.took.as_secs_f64();
         let bytes = self.objects.stored_bytes;
-        let time = match seconds {
-            s if s < 10.0 => format!("{s:.2} s"),
-            s if s < 120.0 => format!("{s:.1} s"),
-            s => duration_text(TimeDelta::seconds(s.round() as i64)),
-        };
+        let time = took_text(self.took);
         if bytes == 0 || seconds <= 0.0 {
             return time;
         }

@@ -40,6 +40,18 @@ impl Published {
         }
     }
 
+    /// Whether the files that a manifest names are there with their sizes. Of a bucket they are not asked
+    /// for: there a manifest stands only beside what it names.
+    pub fn has_files_of(&self, manifest: &Manifest) -> bool {
+        let Published::Folder(root) = self else {
+            return true;
+        };
+        let is_there = |path: &str, bytes: u64| {
+            std::fs::metadata(root.join(path)).is_ok_and(|file| file.len() == bytes)
+        };
+        manifest.files.iter().all(|file| is_there(&file.path, file.bytes))
+    }
+
     /// An item as a file of this machine, downloaded where it lies in a bucket; `None` where there
     /// is none. It stays as long as this does.
     pub fn file(&self, target: &Target, item: &Item) -> Result<Option<PathBuf>, PublishError> {

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod architecture;
+mod backfill;
 mod cat;
 mod cli;
 mod codecs;
