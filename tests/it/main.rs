@@ -12,6 +12,7 @@ mod days;
 mod dedup;
 mod delivery;
 mod doubts;
+mod drift;
 mod elsewhere;
 mod errors;
 mod json;
