@@ -23,6 +23,7 @@ mod losses;
 mod matrix;
 mod numbers;
 mod options;
+mod order;
 mod out_s3;
 mod parquet_objects;
 mod place;
