@@ -19,7 +19,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 pub use crate::store::SourceUrl;
@@ -110,6 +110,7 @@ pub struct FetchConfig {
     /// How long after its end a day is provisional.
     pub settle: TimeDelta,
     pub accept_incomplete: bool,
+    pub drift: cli::Drift,
     /// Of several days, those that are unchanged are made, too.
     pub again: bool,
     pub json: bool,
@@ -248,8 +249,17 @@ pub struct SchemaConfig {
     pub input: InputConfig,
     /// The file to write.
     pub pin: Option<PathBuf>,
+    pub diff: Option<DiffWith>,
     pub json: bool,
     pub mode: Mode,
+}
+
+/// What the columns of a day are compared with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DiffWith {
+    Day(NaiveDate),
+    /// Pinned types.
+    File(PathBuf),
 }
 
 /// `errors`.

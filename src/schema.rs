@@ -6,6 +6,8 @@
 //! This room never looks at values.
 
 // Spelled out, since `fuzz/src/lib.rs` takes this file by its path, too.
+#[path = "schema/diff.rs"]
+mod diff;
 #[path = "schema/pin.rs"]
 mod pin;
 
@@ -13,6 +15,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+pub use diff::{Change, diff};
 pub use pin::{pins_from_json, pins_to_json};
 
 /// Where a value stood in its record: the keys from the root to it, as a JSON Pointer (RFC 6901).

@@ -153,6 +153,14 @@ pub struct PublishArgs {
     #[arg(long, hide_short_help = true)]
     pub again: bool,
 
+    /// What to do where the columns of a day are not those of rawcat.schema.json
+    ///
+    /// Columns that are not pinned, and pinned ones that no record has, are named in the summary and in
+    /// the manifest (`drift`). `fail` ends such a run with exit code 3; the day is published all the
+    /// same. Values that do not read as the pinned type are quarantined whatever is said here.
+    #[arg(long, value_name = "WHAT", default_value = "warn", hide_short_help = true)]
+    pub drift: Drift,
+
     /// Let an incomplete run replace a published day
     ///
     /// Without it, a run in which an object or a prefix could not be read leaves a day that was
@@ -304,6 +312,12 @@ pub struct PinArgs {
         value_hint = ValueHint::FilePath
     )]
     pub pin: Option<PathBuf>,
+
+    /// Show what is new, lost or of another type since another day, or beside pinned types
+    ///
+    /// A date of the same source and zone, or a file as --pin writes it.
+    #[arg(long, value_name = "DATE|FILE", value_hint = ValueHint::FilePath)]
+    pub diff: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -424,6 +438,14 @@ pub struct PartitionArgs {
     /// The AWS partition of the buckets
     #[arg(long, value_name = "NAME", default_value = "aws")]
     pub partition: Partition,
+}
+
+/// What follows from columns that are not the pinned ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Drift {
+    Ignore,
+    Warn,
+    Fail,
 }
 
 /// The second field of an ARN.

@@ -8,6 +8,7 @@ use super::range;
 use super::windows::{
     Raw, fetch_spec, job_error, json_text, open_out, open_raw, take_layout, windows,
 };
+use crate::cli::Drift;
 use crate::config::FetchConfig;
 use crate::error::{Error, ExitCode, Interrupt, say};
 use crate::job::{self, JobSpec, Misfit, MixedColumn, Outcome, Standing, UnreadTime};
@@ -16,7 +17,7 @@ use crate::progress::{
     Counted, Files, Mode, Nearest, Objects, Phase, Progress, Quarantined, Records, Summary,
     Verdict, WindowShown, Written, count_text, counted as count_of,
 };
-use crate::publish::{Item, Manifest, Out, Published, State};
+use crate::publish::{DriftNote, Item, Manifest, Out, Published, State};
 use crate::schema::Path;
 
 /// Publishes every selected window. The exit code is the worst of them.
@@ -145,7 +146,8 @@ impl<'a> Days<'a> {
     fn leave(&mut self, at: usize, day: String, why: String) -> Result<Row, Error> {
         let manifest = self.manifest(at)?;
         if let Some(manifest) = &manifest {
-            if !manifest.verdict.complete {
+            let is_other = manifest.drift.as_ref().is_some_and(DriftNote::is_other);
+            if !manifest.verdict.complete || is_other && self.config.drift == Drift::Fail {
                 self.code = ExitCode::Skipped;
             }
             if self.config.json {
@@ -158,7 +160,8 @@ impl<'a> Days<'a> {
     /// Says what became of a day that was read.
     fn tell(&mut self, at: usize, outcome: &Outcome, started: Instant) {
         let spec = &self.specs[at];
-        let summary = summary(spec, outcome, &self.published, started);
+        let warns_of_drift = self.config.drift != Drift::Ignore;
+        let summary = summary(spec, outcome, &self.published, started, warns_of_drift);
         let skipped = summary.skipped_something();
         let id = spec.target().id();
         let is_told = skipped || outcome.withheld.is_some() || summary.says_more();
@@ -168,7 +171,8 @@ impl<'a> Days<'a> {
         } else if mode == Mode::Verbose || mode != Mode::Quiet && (!self.several || is_told) {
             self.print(summary.text().as_bytes());
         }
-        if skipped {
+        let is_other = outcome.manifest.drift.as_ref().is_some_and(DriftNote::is_other);
+        if skipped || is_other && self.config.drift == Drift::Fail {
             self.code = ExitCode::Skipped;
         }
         if let Some(why) = &outcome.withheld
@@ -176,7 +180,9 @@ impl<'a> Days<'a> {
         {
             say(&format!("rawcat: {why}"));
         }
-        let warnings = empty(&outcome.manifest).into_iter().chain(fewer(&outcome.manifest));
+        let drifted = drift(&outcome.manifest).filter(|_| warns_of_drift);
+        let warnings = empty(&outcome.manifest).into_iter();
+        let warnings = warnings.chain(fewer(&outcome.manifest)).chain(drifted);
         for warning in warnings.filter(|_| json || mode == Mode::Quiet) {
             say(&format!("warning: {id}: {warning}"));
         }
@@ -201,7 +207,13 @@ fn print(text: &[u8]) -> Result<(), Error> {
 }
 
 /// The outcome as a person reads it.
-fn summary(spec: &JobSpec, outcome: &Outcome, out: &Published, started: Instant) -> Summary {
+fn summary(
+    spec: &JobSpec,
+    outcome: &Outcome,
+    out: &Published,
+    started: Instant,
+    warns_of_drift: bool,
+) -> Summary {
     let Outcome { manifest, details, withheld, .. } = outcome;
     let counted = |what: &str, count: u64| Counted { what: what.to_string(), count };
     let failed_prefixes = manifest.listing.prefixes.iter().filter_map(|prefix| {
@@ -264,7 +276,7 @@ fn summary(spec: &JobSpec, outcome: &Outcome, out: &Published, started: Instant)
         },
         empty_hours: details.empty_hours.iter().map(|hour| hour.start()).collect(),
         nearest: details.nearest.map(|(before, after)| nearest(manifest, before, after)),
-        notes: notes(spec, outcome),
+        notes: notes(spec, outcome, warns_of_drift),
         replaced: manifest.run.replaced.as_ref().map(job::replaced_text),
         files: match withheld {
             Some(why) => Files::Withheld(why.clone()),
@@ -293,7 +305,7 @@ fn nearest(
 }
 
 /// What may have been meant otherwise, each with an example and what to do.
-fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
+fn notes(spec: &JobSpec, outcome: &Outcome, warns_of_drift: bool) -> Vec<String> {
     let manifest = &outcome.manifest;
     let details = &outcome.details;
     let mut notes = Vec::new();
@@ -346,6 +358,7 @@ fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
             notes.push(format!("no record has the typed columns {}", lost.join(", ")));
         }
     }
+    notes.extend(drift(manifest).filter(|_| warns_of_drift));
     notes.extend(same_objects(spec, manifest));
     if manifest.duplicate_keys > 0 {
         let keys = count_of(&count_text(manifest.duplicate_keys), "key");
@@ -357,6 +370,22 @@ fn notes(spec: &JobSpec, outcome: &Outcome) -> Vec<String> {
         notes.push(format!("{times} said :60 and {count} as :59.999999"));
     }
     notes
+}
+
+/// Columns that nobody pinned. Those that are lost are named as any typed ones.
+fn drift(manifest: &Manifest) -> Option<String> {
+    const SHOWN: usize = 10;
+    let new = &manifest.drift.as_ref()?.new;
+    let names = new.iter().take(SHOWN).map(|path| Path::of_pointer(path).flat_name());
+    let names = names.collect::<Vec<_>>().join(", ");
+    let more = if new.len() > SHOWN { ", …" } else { "" };
+    let columns = count_of(&count_text(new.len() as u64), "column");
+    (!new.is_empty()).then(|| {
+        format!(
+            "{columns} not in the pinned types: {names}{more}; pin them by `rawcat schema --pin`, or \
+             say --drift ignore"
+        )
+    })
 }
 
 /// Objects that came twice, the first of them by name.

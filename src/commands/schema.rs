@@ -5,13 +5,14 @@ use std::io::Write;
 use serde_json::json;
 
 use super::windows::{
-    job_error, json_text, nothing_found, open_raw, read_spec, take_layout, windows,
+    job_error, json_text, nothing_found, open_raw, pinned, read_spec, take_layout, windows,
 };
-use crate::config::SchemaConfig;
+use crate::config::{DiffWith, SchemaConfig};
 use crate::error::{Error, ExitCode, Interrupt, printable, say};
 use crate::job::{DayColumn, DaySchema, JobSpec, schema_of};
 use crate::progress::{Mode, Progress, count_text, counted};
-use crate::schema::{ColumnType, Pins, pins_to_json};
+use crate::schema::{Change, ColumnType, Path, Pins, diff, pins_to_json};
+use crate::window::Window;
 
 /// Prints the columns of every selected window; with `--pin`, writes their types.
 pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
@@ -24,7 +25,33 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
             "give one --day",
         ));
     }
+    if config.diff.is_some() && windows.len() > 1 {
+        return Err(Error::usage(
+            "--diff compares one day, and several are selected",
+            "give one --day",
+        ));
+    }
     let alone = windows.len() == 1;
+    let before = match &config.diff {
+        None => None,
+        Some(DiffWith::File(path)) => Some((path.display().to_string(), pinned(path)?)),
+        Some(DiffWith::Day(date)) => {
+            let window = Window::of_day(*date, config.days.tz)
+                .map_err(|error| Error::Usage { message: error.to_string(), hint: None })?;
+            let spec = read_spec(&config.input, &raw, window)?;
+            let progress = Progress::new(if config.json { Mode::Quiet } else { config.mode });
+            let found = schema_of(&spec, &raw.source, &raw.store, &progress, interrupt.flag());
+            progress.finish();
+            let found = found.map_err(job_error)?;
+            if !found.manifest.verdict.complete {
+                code = ExitCode::Skipped;
+            }
+            if found.rows == 0 {
+                say(&format!("rawcat: {}", nothing_found("records", &spec.window, found.nearest)));
+            }
+            Some((date.to_string(), types(&found)))
+        }
+    };
     let specs = windows.into_iter().map(|window| read_spec(&config.input, &raw, window));
     let mut specs = specs.collect::<Result<Vec<JobSpec>, Error>>()?;
     for at in 0..specs.len() {
@@ -36,7 +63,17 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
         if !found.manifest.verdict.complete {
             code = ExitCode::Skipped;
         }
-        let text = if config.json { json_text(&to_json(&found), alone) } else { to_text(&found) };
+        let text = match (&before, config.json) {
+            (Some((before, columns)), is_json) => {
+                let changes = diff(columns, &types(&found));
+                match is_json {
+                    true => json_text(&diff_json(before, &found, &changes), alone),
+                    false => diff_text(before, &found, &changes),
+                }
+            }
+            (None, true) => json_text(&to_json(&found), alone),
+            (None, false) => to_text(&found),
+        };
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
         if found.rows == 0 {
@@ -61,6 +98,65 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
         }
     }
     Ok(code)
+}
+
+/// All columns, as they are.
+fn types(found: &DaySchema) -> Pins {
+    let typed = |c: &DayColumn| (c.spec.path.pointer().to_string(), c.spec.column_type);
+    found.columns.iter().map(typed).collect()
+}
+
+/// The name, what it is, and the types before and now.
+fn parts(change: &Change) -> (&'static str, Option<ColumnType>, Option<ColumnType>) {
+    match *change {
+        Change::New { now } => ("new", None, Some(now)),
+        Change::Lost { before } => ("lost", Some(before), None),
+        Change::Retyped { before, now } => ("retyped", Some(before), Some(now)),
+    }
+}
+
+/// The column's name, be it a pointer or a name that was pinned.
+fn name_of(path: &str) -> String {
+    if path.starts_with('/') { Path::of_pointer(path).flat_name() } else { path.to_string() }
+}
+
+fn diff_json(before: &str, found: &DaySchema, changes: &[(String, Change)]) -> serde_json::Value {
+    let changes = changes.iter().map(|(path, change)| {
+        let (what, before, now) = parts(change);
+        let text = |column_type: Option<ColumnType>| column_type.map(|kind| kind.to_string());
+        json!({
+            "name": name_of(path), "path": path, "change": what,
+            "before": text(before), "now": text(now),
+        })
+    });
+    let changes: Vec<_> = changes.collect();
+    json!({ "before": before, "window": found.manifest.window, "rows": found.rows, "changes": changes })
+}
+
+fn diff_text(before: &str, found: &DaySchema, changes: &[(String, Change)]) -> String {
+    let window = &found.manifest.window;
+    let span = format!("{} to {}", window.start_utc, window.end_utc);
+    let now = window.date.as_ref().unwrap_or(&span);
+    let before = printable(before);
+    if changes.is_empty() {
+        return format!("{before} and {now} have the same columns\n");
+    }
+    let mut rows = vec![["column", "change", "before", "now"].map(str::to_string)];
+    for (path, change) in changes {
+        let (what, before, now) = parts(change);
+        let text = |kind: Option<ColumnType>| kind.map_or("-".to_string(), |kind| kind.to_string());
+        let name = shortened(printable(&name_of(path)).into_owned());
+        rows.push([name, what.to_string(), text(before), text(now)]);
+    }
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 4] = std::array::from_fn(width);
+    let mut text = format!("{before} → {now} in {}\n", window.tz);
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
 }
 
 /// The types to keep: text that holds only numbers is typed by them; columns of which nothing

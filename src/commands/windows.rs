@@ -1,5 +1,6 @@
 //! The configuration of a command → its windows, jobs and opened store.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -83,6 +84,7 @@ pub fn read_spec(input: &InputConfig, raw: &Raw, window: Window) -> Result<JobSp
             field_tz: input.field_tz,
         },
         pins: pins(input)?,
+        expected: input.schema.as_deref().map(pinned).transpose()?,
         by: Vec::new(),
         metrics: Metrics::Auto,
         every: chrono::TimeDelta::hours(1),
@@ -114,22 +116,23 @@ pub fn take_layout(specs: &mut [JobSpec], inferred: &Option<Arc<Layout>>, quiet:
     }
 }
 
+/// The types that a file pins.
+pub fn pinned(path: &Path) -> Result<Pins, Error> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::usage(
+            format!("can't read the pinned types in {}: {error}", path.display()),
+            "check --schema, or write the file with `rawcat schema --pin`",
+        )
+    })?;
+    pins_from_json(&text).map_err(|problem| {
+        let message = format!("{}: {problem}", path.display());
+        Error::usage(message, "write the file anew with `rawcat schema --day … --pin`")
+    })
+}
+
 /// The pinned types of the schema file, and `--type`, which wins.
 fn pins(input: &InputConfig) -> Result<Pins, Error> {
-    let mut pins = Pins::new();
-    if let Some(path) = &input.schema {
-        let doing = || format!("can't read the pinned types in {}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::usage(
-                format!("{}: {error}", doing()),
-                "check --schema, or write the file with `rawcat schema --pin`",
-            )
-        })?;
-        pins = pins_from_json(&text).map_err(|problem| {
-            let message = format!("{}: {problem}", path.display());
-            Error::usage(message, "write the file anew with `rawcat schema --day … --pin`")
-        })?;
-    }
+    let mut pins = input.schema.as_deref().map(pinned).transpose()?.unwrap_or_default();
     for (name, kind) in &input.types {
         pins.retain(|pinned, _| !is_same_column(pinned, name));
         pins.insert(name.clone(), *kind);

@@ -7,7 +7,7 @@ use super::day::selection;
 use super::layers::Settings;
 use super::origin::{Origin, flag};
 use super::{
-    AggregateConfig, CatConfig, CatWhat, ChartConfig, DedupConfig, ErrorsConfig, Exports,
+    AggregateConfig, CatConfig, CatWhat, ChartConfig, DedupConfig, DiffWith, ErrorsConfig, Exports,
     FetchConfig, InputConfig, PictureConfig, PolicyConfig, S3Config, Same, SchemaConfig, Source,
     SourceUrl, Surroundings,
 };
@@ -67,6 +67,7 @@ impl<'a> Meaning<'a> {
             provenance: args.publish.provenance,
             recover: args.publish.recover,
             again: args.publish.again,
+            drift: args.publish.drift,
             dedup: self.dedup(&args.dedup)?,
             settle: args.publish.settle,
             accept_incomplete: args.publish.accept_incomplete,
@@ -234,6 +235,10 @@ impl<'a> Meaning<'a> {
                 )?
             },
             pin: args.pin.pin.clone(),
+            diff: args.pin.diff.as_ref().map(|what| match what.parse() {
+                Ok(date) => DiffWith::Day(date),
+                Err(_) => DiffWith::File(self.around.working_dir.join(what)),
+            }),
             json: args.json.json,
             mode: self.mode(&args.talk)?,
         })

@@ -14,15 +14,15 @@ use super::read::{
 };
 use super::survey::Survey;
 use crate::aggregate::{MetricNote, Metrics};
-use crate::json::Identity;
+use crate::json::{Identity, Projection};
 use crate::layout::Layout;
 use crate::progress::count_text;
 use crate::publish::{
-    BytesNote, ColumnNote, ExcludedObjects, FailedObject, ListingNote, MANIFEST_VERSION, Manifest,
-    MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount, RecordsNote, SameObject,
-    SameObjectsNote, State, TimeNote, Verdict, WindowNote, inputs_digest,
+    BytesNote, ColumnNote, DriftNote, ExcludedObjects, FailedObject, ListingNote, MANIFEST_VERSION,
+    Manifest, MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount, RecordsNote,
+    SameObject, SameObjectsNote, State, TimeNote, Verdict, WindowNote, inputs_digest,
 };
-use crate::schema::ColumnSpec;
+use crate::schema::{Change, ColumnSpec, diff};
 use crate::window::{Hour, ZONE_DATA_VERSION, describe_length};
 
 /// The books of a job, without its files and its clock.
@@ -84,6 +84,7 @@ pub(super) fn manifest(
                 not_numbers: metric.not_numbers,
             })
             .collect(),
+        drift: drift(spec, gathered, columns),
         quarantine,
         verdict: verdict(spec, survey, gathered),
         inputs_digest: inputs_digest(
@@ -96,6 +97,26 @@ pub(super) fn manifest(
         ),
         ..Manifest::default()
     }
+}
+
+/// How the columns differ from those that are expected. A day without records says nothing.
+fn drift(spec: &JobSpec, gathered: &Gathered, columns: &[ColumnSpec]) -> Option<DriftNote> {
+    let expected = spec.expected.as_ref()?;
+    let reads_all = matches!(spec.projection(), Projection::All);
+    if !reads_all || gathered.rows_of_the_day() == 0 {
+        return None;
+    }
+    let now = columns.iter().map(|c| (c.path.pointer().to_string(), c.column_type)).collect();
+    let mut note = DriftNote::default();
+    for (path, change) in diff(expected, &now) {
+        match change {
+            Change::New { .. } => note.new.push(path),
+            Change::Lost { .. } => note.lost.push(path),
+            // A pinned column has its type, whatever `--type` makes of it.
+            Change::Retyped { .. } => {}
+        }
+    }
+    Some(note)
 }
 
 /// RFC 3339 in UTC, without digits that say nothing.

@@ -49,6 +49,8 @@ pub struct JobSpec {
     pub max_late: TimeDelta,
     pub rule: TimeRule,
     pub pins: Pins,
+    /// The pinned types of a file: all columns that are expected.
+    pub expected: Option<Pins>,
     pub by: Vec<String>,
     pub metrics: Metrics,
     pub every: TimeDelta,
@@ -111,7 +113,7 @@ impl JobSpec {
     }
 
     /// Only the columns that some output needs are materialised.
-    fn projection(&self) -> Projection {
+    pub(super) fn projection(&self) -> Projection {
         match &self.metrics {
             Metrics::Named(names) if !self.export.records => {
                 let numbered = names.iter().filter_map(|name| without_number(name));

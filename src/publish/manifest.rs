@@ -35,6 +35,9 @@ pub struct Manifest {
     /// The columns of `records`, rawcat's own excepted.
     pub columns: Vec<ColumnNote>,
     pub metrics: Vec<MetricEntry>,
+    /// How the columns differ from those of `--schema`; null without such a file, or where not all columns
+    /// were read.
+    pub drift: Option<DriftNote>,
     /// What was quarantined, by reason.
     pub quarantine: Vec<QuarantineNote>,
     pub verdict: Verdict,
@@ -43,6 +46,22 @@ pub struct Manifest {
     /// The files of this day, this manifest excepted, sorted by path.
     pub files: Vec<FileNote>,
     pub run: RunNote,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DriftNote {
+    /// JSON Pointers of columns that are not pinned.
+    pub new: Vec<String>,
+    /// Pinned columns that no record has.
+    pub lost: Vec<String>,
+}
+
+impl DriftNote {
+    /// True where the columns are not the pinned ones.
+    pub fn is_other(&self) -> bool {
+        !self.new.is_empty() || !self.lost.is_empty()
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]

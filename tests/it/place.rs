@@ -290,6 +290,7 @@ pub fn spec(day: &str) -> JobSpec {
         recover: false,
         rule: TimeRule::default(),
         pins: Default::default(),
+        expected: None,
         by: Vec::new(),
         metrics: Metrics::Auto,
         every: TimeDelta::hours(1),

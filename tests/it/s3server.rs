@@ -75,6 +75,8 @@ pub enum Fault {
     SameToken,
     /// A listing in the wrong order, as directory buckets give it.
     Unsorted,
+    /// The keys of a page in an order that follows from this seed.
+    Shuffled(u64),
     /// A 200 whose body is an error.
     ErrorIn200,
     /// The object is another one from this GET on.
@@ -409,6 +411,18 @@ impl S3 for Wrapper {
             Some(Fault::Unsorted) => {
                 let contents = response.output.contents.iter_mut();
                 contents.for_each(|objects| objects.reverse());
+            }
+            Some(Fault::Shuffled(seed)) => {
+                let contents = response.output.contents.iter_mut().flatten();
+                let mut objects: Vec<s3s::dto::Object> = contents.map(std::mem::take).collect();
+                // A different order for each prefix, so that hours don't agree by chance.
+                let seed = xxhash_rust::xxh3::xxh3_64_with_seed(prefix.as_bytes(), seed);
+                let rank = |object: &s3s::dto::Object| {
+                    let key = object.key.clone().unwrap_or_default();
+                    xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), seed)
+                };
+                objects.sort_by_key(rank);
+                response.output.contents = Some(objects);
             }
             Some(Fault::TruncatedWithoutToken) => {
                 response.output.is_truncated = Some(true);
