@@ -19,7 +19,8 @@ use crate::config::zone;
 use crate::layout::{ErrorPrefix, Prefix, ZoneHistory};
 
 /// Options that mean something only where they are typed: no variable, no key in the file.
-pub const TYPED_ONLY: [&str; 6] = ["key", "pin", "shell", "dir", "help", "version"];
+pub const TYPED_ONLY: [&str; 8] =
+    ["key", "pin", "diff", "again", "shell", "dir", "help", "version"];
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Which day")]
