@@ -140,6 +140,7 @@ pub struct InputConfig {
     pub layout: Option<Prefix>,
     /// `None`: what the delivery stream says, else where Firehose puts errors on its own.
     pub error_prefix: Option<ErrorPrefix>,
+    pub envelope: cli::EnvelopeKind,
     /// `None`: what the delivery stream says, else UTC.
     pub prefix_tz: Option<ZoneHistory>,
     pub s3: S3Config,

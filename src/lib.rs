@@ -12,6 +12,7 @@ pub mod schema;
 pub mod json;
 pub mod time;
 pub mod undelivered;
+pub mod envelope;
 pub mod aggregate;
 pub mod publish;
 pub mod chart;

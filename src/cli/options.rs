@@ -86,6 +86,15 @@ pub struct LayoutArgs {
     #[arg(long, value_name = "PREFIX", value_parser = parse_error_prefix, hide_short_help = true)]
     pub error_prefix: Option<ErrorPrefix>,
 
+    /// Which service wrapped the records in envelopes
+    ///
+    /// `auto` looks at the first 16 KiB of each object: the log events in records of CloudWatch Logs, the
+    /// data in events of Kinesis, and the JSON in notifications of SNS (as SES sends them) become records.
+    /// With a name every object is looked through for envelopes of that kind; `none` leaves them as they
+    /// are. Events of EventBridge and SES need no opening.
+    #[arg(long, value_name = "KIND", default_value = "auto", hide_short_help = true)]
+    pub envelope: EnvelopeKind,
+
     /// The zone of the times in keys, if the stream has a custom time zone
     ///
     /// Where it was changed, each later zone with the date or time from which it holds, by its own
@@ -439,6 +448,17 @@ pub struct PartitionArgs {
     /// The AWS partition of the buckets
     #[arg(long, value_name = "NAME", default_value = "aws")]
     pub partition: Partition,
+}
+
+/// In what records are wrapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum EnvelopeKind {
+    Auto,
+    None,
+    #[value(name = "cloudwatch-logs")]
+    CloudWatchLogs,
+    Kinesis,
+    Sns,
 }
 
 /// What follows from columns that are not the pinned ones.

@@ -276,6 +276,7 @@ fn summary(
         },
         empty_hours: details.empty_hours.iter().map(|hour| hour.start()).collect(),
         nearest: details.nearest.map(|(before, after)| nearest(manifest, before, after)),
+        opened: opened(manifest),
         notes: notes(spec, outcome, warns_of_drift),
         replaced: manifest.run.replaced.as_ref().map(job::replaced_text),
         files: match withheld {
@@ -370,6 +371,21 @@ fn notes(spec: &JobSpec, outcome: &Outcome, warns_of_drift: bool) -> Vec<String>
         notes.push(format!("{times} said :60 and {count} as :59.999999"));
     }
     notes
+}
+
+/// Envelopes, and what was in them.
+fn opened(manifest: &Manifest) -> Option<String> {
+    let envelopes = &manifest.envelopes;
+    let of_them = match envelopes.control {
+        0 => String::new(),
+        control => format!("; {} were control messages", count_text(control)),
+    };
+    let count = |n: u64, what: &str| count_of(&count_text(n), what);
+    (envelopes.opened > 0).then(|| {
+        let (opened, records) =
+            (count(envelopes.opened, "envelope"), count(envelopes.records, "record"));
+        format!("{opened} with {records}{of_them}")
+    })
 }
 
 /// Columns that nobody pinned. Those that are lost are named as any typed ones.

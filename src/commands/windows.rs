@@ -7,10 +7,12 @@ use chrono::Utc;
 
 use crate::aggregate::Metrics;
 use crate::chart::ChartError;
+use crate::cli::EnvelopeKind;
 use crate::codec::DecodeLimits;
 use crate::config::{FetchConfig, InputConfig, S3Config, Same, Selection, Source, Span};
+use crate::envelope::Envelope;
 use crate::error::{Error, say};
-use crate::job::{Dedup, Export, JobError, JobSpec, NearestHours};
+use crate::job::{Dedup, Envelopes, Export, JobError, JobSpec, NearestHours};
 use crate::json::Identity;
 use crate::layout::{self, ErrorPrefix, Layout, ZoneHistory};
 use crate::publish::{PublishError, Published};
@@ -74,6 +76,13 @@ pub fn read_spec(input: &InputConfig, raw: &Raw, window: Window) -> Result<JobSp
         layout: Arc::clone(&raw.layout),
         layout_is_given: raw.layout_is_given,
         error_prefix: raw.error_prefix.clone(),
+        envelopes: match input.envelope {
+            EnvelopeKind::Auto => Envelopes::Recognised,
+            EnvelopeKind::None => Envelopes::Left,
+            EnvelopeKind::CloudWatchLogs => Envelopes::All(Envelope::CloudWatchLogs),
+            EnvelopeKind::Kinesis => Envelopes::All(Envelope::Kinesis),
+            EnvelopeKind::Sns => Envelopes::All(Envelope::Sns),
+        },
         recover: false,
         look_back: input.look_back,
         look_ahead: input.look_ahead,

@@ -321,6 +321,7 @@ impl<'a> Meaning<'a> {
             prefix_tz: Some(layout.prefix_tz.clone())
                 .filter(|_| *self.settings.origin("prefix_tz") != Origin::Default),
             error_prefix: layout.error_prefix.clone(),
+            envelope: layout.envelope,
             layout: layout.layout.clone().filter(|_| matches!(place, Source::Place(_))),
             source: place,
             s3: s3(s3_args),

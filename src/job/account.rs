@@ -18,9 +18,9 @@ use crate::json::{Identity, Projection};
 use crate::layout::Layout;
 use crate::progress::count_text;
 use crate::publish::{
-    BytesNote, ColumnNote, DriftNote, ExcludedObjects, FailedObject, ListingNote, MANIFEST_VERSION,
-    Manifest, MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount, RecordsNote,
-    SameObject, SameObjectsNote, State, TimeNote, Verdict, WindowNote, inputs_digest,
+    BytesNote, ColumnNote, DriftNote, EnvelopesNote, ExcludedObjects, FailedObject, ListingNote,
+    MANIFEST_VERSION, Manifest, MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount,
+    RecordsNote, SameObject, SameObjectsNote, State, TimeNote, Verdict, WindowNote, inputs_digest,
 };
 use crate::schema::{Change, ColumnSpec, diff};
 use crate::window::{Hour, ZONE_DATA_VERSION, describe_length};
@@ -61,6 +61,11 @@ pub(super) fn manifest(
             without_dedup_key: gathered.lacking,
             recovered: gathered.recovered,
             quarantined: quarantine.iter().map(|note| note.records).sum(),
+        },
+        envelopes: EnvelopesNote {
+            opened: gathered.opened.envelopes,
+            records: gathered.opened.records,
+            control: gathered.opened.control,
         },
         time: time(spec, gathered),
         duplicate_keys: duplicate_keys(gathered),
@@ -169,6 +174,7 @@ pub(super) fn options(spec: &JobSpec, layout: &Layout) -> BTreeMap<String, Value
         ("size", json!(spec.picture)),
         ("panels", json!(spec.panels)),
         ("provenance", json!(spec.provenance)),
+        ("envelope", json!(spec.envelopes.name())),
         ("recover", json!(spec.recover)),
         ("error-prefix", json!(spec.error_prefix.as_ref().map(ToString::to_string))),
         ("dedup-key", json!(dedup_key)),

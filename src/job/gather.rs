@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::copies::{Copies, Search};
 use super::doubt::{Nested, UnreadTime};
 use super::listing::Failure;
+use super::open::OpenedCounts;
 use super::read::{Finding, Known, Lost, ObjectOutcome, ObjectReader, ReadFailure, ReadSpec};
 use super::rows::{Records, RowGroups};
 use super::schema::Fills;
@@ -107,6 +108,7 @@ pub(super) struct Gathered {
     pub contents: Vec<(String, u64, u128)>,
     /// Records of the day that lack a field of `--dedup-key`.
     pub lacking: u64,
+    pub opened: OpenedCounts,
     /// Rows of the day that came from error output.
     pub recovered: u64,
 }
@@ -118,6 +120,7 @@ impl Gathered {
         self.decoded_bytes += other.decoded_bytes;
         self.read += other.read;
         self.recovered += other.recovered;
+        self.opened.add(other.opened);
         self.lost.extend(other.lost);
         self.lost.sort_by(|a, b| (&a.0, a.2.offset).cmp(&(&b.0, b.2.offset)));
         // What the later reading saw goes last, and counts.
@@ -150,6 +153,7 @@ impl Gathered {
                 self.read += 1;
                 self.decoded_bytes += outcome.decoded_bytes;
                 self.tally.add(&outcome.tally);
+                self.opened.add(outcome.opened);
                 if outcome.is_recovered {
                     self.recovered += outcome.tally.kept;
                 }

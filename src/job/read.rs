@@ -1,5 +1,6 @@
 //! One object's bytes → frames, tallies and quarantine: its text, `json` and `time` in a row.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -7,9 +8,11 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::copies::ObjectCopies;
 use super::doubt::UnreadTime;
-use super::recover::{Recovered, Recovery};
+use super::open::{Envelopes, OpenedCounts, OpenedText, open};
+use super::recover::{OBJECT_BYTES, Recovered, Recovery};
 use super::text::{Text, TextError};
 use crate::codec::{DecodeError, DecodeLimits, Input, Step, unread_format};
+use crate::envelope::Envelope;
 use crate::json::{
     Fate, Frame, MorePlaces, Options, Quarantined, Reader, Reason, Record, SOURCES, Tally, TimeText,
 };
@@ -39,6 +42,7 @@ pub struct ReadSpec {
     pub layout: Arc<Layout>,
     /// Which objects are error output, where its records are to be recovered.
     pub errors: Option<Arc<ErrorOutput>>,
+    pub envelopes: Envelopes,
     /// The half-open window, µs UTC; `None` takes every record and asks for no time.
     pub window: Option<(i64, i64)>,
     pub rule: TimeRule,
@@ -100,6 +104,7 @@ pub struct ObjectOutcome {
     pub unread_time: Option<UnreadTime>,
     /// A hash of the decoded bytes, where another object may have the same.
     pub content: Option<u128>,
+    pub opened: OpenedCounts,
     /// Its records are recovered ones.
     pub is_recovered: bool,
 }
@@ -230,6 +235,10 @@ impl ObjectReader {
                 (key, Content::Whole(text), Some((arrivals, lost)))
             }
         };
+        let is_opened = Cell::new(false);
+        let mut is_looked_at = false;
+        let mut envelope = None;
+        let mut opened_bytes = None;
         let arrivals = recovered.as_ref().map(|(arrivals, _)| arrivals);
         let mut text = Text::new(input(content), limits);
         let object_time = ObjectTime::of_key(&key);
@@ -239,6 +248,8 @@ impl ObjectReader {
         let mut fate = |record: &mut Record<'_>| {
             let time = match arrivals {
                 None => object_time,
+                // Of records in envelopes it is not known which arrived when.
+                Some(_) if is_opened.get() => object_time,
                 Some(arrivals) => arrivals.of(record.offset).or(object_time),
             };
             let fate = match window {
@@ -289,10 +300,33 @@ impl ObjectReader {
             if let Some(content) = &mut content {
                 content.update(&self.buffer[held..]);
             }
-            if outcome.decoded_bytes == 0 && unread.is_none() {
+            if !is_looked_at {
+                // As many bytes whatever the blocks are, so that these don't show in the result.
+                if !last && self.buffer.len() < Envelope::LOOKED_AT {
+                    continue;
+                }
+                is_looked_at = true;
                 unread = unread_format(&self.buffer);
+                envelope = self.spec.envelopes.of_object(&self.buffer).filter(|_| unread.is_none());
             }
             outcome.decoded_bytes = text.bytes();
+            if let Some(envelope) = envelope {
+                // Envelopes are small objects; one that is too large is given up below.
+                if !last && self.buffer.len() as u64 <= OBJECT_BYTES {
+                    continue;
+                }
+                let ReadSpec { decode, json, .. } = &self.spec;
+                let found = open(envelope, &self.buffer, *decode, json.max_record_bytes);
+                let OpenedText { text, counts, lost } = found;
+                // What is opened counts by its own bytes, what isn't by those of its envelope.
+                let bytes = text.len() as u64 + lost.tally.quarantined_bytes;
+                *opened_bytes.get_or_insert(0) += bytes;
+                outcome.opened.add(counts);
+                outcome.tally.add(&lost.tally);
+                outcome.lost.extend(lost.lost);
+                self.buffer = text;
+                is_opened.set(true);
+            }
             if unread.is_some() {
                 outcome.pass_over(&mut self.buffer);
                 if last {
@@ -333,7 +367,7 @@ impl ObjectReader {
             // A plain body was moved in: kept, it would be there beside the next one.
             self.buffer = Vec::new();
         }
-        outcome.decoded_bytes = text.bytes();
+        outcome.decoded_bytes = opened_bytes.unwrap_or(text.bytes());
         outcome.unread_time = unread_time;
         let whole = loss.is_none() && finding.is_none() && outcome.decoded_bytes > 0;
         outcome.content = content.filter(|_| whole).map(|content| content.digest128());

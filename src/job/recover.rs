@@ -11,9 +11,9 @@ use crate::undelivered::Undelivered;
 
 /// Bytes of one object of error records, and of all that is recovered of it. Firehose buffers at
 /// most 128 MiB.
-const OBJECT_BYTES: u64 = 512 << 20;
+pub(super) const OBJECT_BYTES: u64 = 512 << 20;
 /// Bytes that the data of one error record may decompress to. Firehose takes records of 1,000 KiB.
-const RECORD_BYTES: u64 = 64 << 20;
+pub(super) const RECORD_BYTES: u64 = 64 << 20;
 
 /// Reads objects of error records one after another.
 pub(super) struct ErrorReader {
@@ -23,7 +23,7 @@ pub(super) struct ErrorReader {
 }
 
 /// Takes every column of nothing: records are only told apart.
-fn telling_apart(max_record_bytes: usize) -> Reader {
+pub(super) fn telling_apart(max_record_bytes: usize) -> Reader {
     Reader::new(Options {
         projection: Projection::Named(Vec::new()),
         pins: Pins::new(),
@@ -34,7 +34,7 @@ fn telling_apart(max_record_bytes: usize) -> Reader {
     })
 }
 
-const KEEP: Fate = Fate::Keep { ts_utc: 0, source: 0, clamped: false };
+pub(super) const KEEP: Fate = Fate::Keep { ts_utc: 0, source: 0, clamped: false };
 
 impl ErrorReader {
     pub fn new(limits: DecodeLimits, max_record_bytes: usize) -> Self {

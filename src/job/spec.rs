@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::open::Envelopes;
 use super::read::ReadSpec;
 use crate::aggregate::{AggregateSpec, Metrics, without_number};
 use crate::codec::DecodeLimits;
@@ -43,6 +44,8 @@ pub struct JobSpec {
     pub layout_is_given: bool,
     /// Where the stream puts what it can't deliver; `None`: where Firehose does on its own.
     pub error_prefix: Option<ErrorPrefix>,
+    /// Which objects hold records in envelopes.
+    pub envelopes: Envelopes,
     /// Records that were not delivered are read, too.
     pub recover: bool,
     /// How far the listing may be extended beyond the window.
@@ -97,6 +100,7 @@ impl JobSpec {
         ReadSpec {
             layout: Arc::clone(layout),
             errors: self.errors(layout),
+            envelopes: self.envelopes,
             window: Some((self.window.start_us(), self.window.end_us())),
             rule: self.rule.clone(),
             json: Options {

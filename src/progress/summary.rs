@@ -31,6 +31,8 @@ pub struct Summary {
     /// Set where nothing was found: where objects are instead.
     pub nearest: Option<Nearest>,
     /// Further lines, each a sentence.
+    /// Envelopes that records were taken out of.
+    pub opened: Option<String>,
     pub notes: Vec<String>,
     /// What was published before in the same place, where this replaced it.
     pub replaced: Option<String>,
@@ -151,6 +153,9 @@ impl Summary {
             page.row("time", &format!("from {} in {}", source.what, counted(&count, "record")));
         }
         page.row("objects", &self.objects_line());
+        if let Some(opened) = &self.opened {
+            page.row("opened", opened);
+        }
         self.rows_about_gaps(&mut page);
         self.rows_about_losses(&mut page);
         for note in &self.notes {
@@ -402,6 +407,7 @@ mod tests {
             time_sources: vec![Counted { what: "ts".into(), count: 3_089_881 }],
             empty_hours: Vec::new(),
             nearest: None,
+            opened: None,
             notes: Vec::new(),
             replaced: None,
             files: Files::Published(vec![

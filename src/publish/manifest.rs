@@ -29,6 +29,7 @@ pub struct Manifest {
     pub objects: ObjectsNote,
     pub bytes: BytesNote,
     pub records: RecordsNote,
+    pub envelopes: EnvelopesNote,
     pub time: TimeNote,
     /// Keys that came twice in one record; the last value won.
     pub duplicate_keys: u64,
@@ -46,6 +47,17 @@ pub struct Manifest {
     /// The files of this day, this manifest excepted, sorted by path.
     pub files: Vec<FileNote>,
     pub run: RunNote,
+}
+
+/// Records that were themselves wrapped, such as those of CloudWatch Logs.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EnvelopesNote {
+    pub opened: u64,
+    /// Records in them; these are among `records.parsed`, envelopes are not.
+    pub records: u64,
+    /// Of the opened ones, control messages without a record.
+    pub control: u64,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]

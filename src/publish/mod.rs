@@ -29,10 +29,10 @@ pub use encode::{EncodeOptions, RecordColumn, RowGroup, Slice, encode_column, nu
 pub use error::PublishError;
 pub use gather::can_cast;
 pub use manifest::{
-    BytesNote, ColumnNote, DriftNote, EquationError, ExcludedObjects, FailedObject, FileNote,
-    ListingNote, MANIFEST_VERSION, Manifest, MetricEntry, ObjectsNote, PrefixNote, QuarantineNote,
-    ReasonCount, RecordsNote, ReplacedNote, RunNote, SameObject, SameObjectsNote, State, TimeNote,
-    Verdict, WindowNote, check_equations, inputs_digest,
+    BytesNote, ColumnNote, DriftNote, EnvelopesNote, EquationError, ExcludedObjects, FailedObject,
+    FileNote, ListingNote, MANIFEST_VERSION, Manifest, MetricEntry, ObjectsNote, PrefixNote,
+    QuarantineNote, ReasonCount, RecordsNote, ReplacedNote, RunNote, SameObject, SameObjectsNote,
+    State, TimeNote, Verdict, WindowNote, check_equations, inputs_digest,
 };
 pub use out::{OutFolder, Stage, read_manifest};
 pub use place::{FOLDERS, Item, Step, Target};

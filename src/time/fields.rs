@@ -106,4 +106,5 @@ pub const TIME_FIELDS: &[&str] = &[
     "arrivalTimestamp",
     "approximateArrivalTimestamp",
     "ApproximateArrivalTimestamp",
+    "kinesis.approximateArrivalTimestamp",
 ];

@@ -14,6 +14,7 @@ mod delivery;
 mod doubts;
 mod drift;
 mod elsewhere;
+mod envelopes;
 mod errors;
 mod json;
 mod late;

@@ -287,6 +287,7 @@ pub fn spec(day: &str) -> JobSpec {
         layout: Default::default(),
         layout_is_given: true,
         error_prefix: None,
+        envelopes: Default::default(),
         recover: false,
         rule: TimeRule::default(),
         pins: Default::default(),
