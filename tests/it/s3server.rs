@@ -61,6 +61,8 @@ pub enum Fault {
     Cut(u64),
     /// Nothing more comes after so many bytes of the body.
     Stall(u64),
+    /// An error reply, of whose body nothing more comes after so many bytes.
+    StalledError(u64),
     /// The answer waits.
     Delay(Duration),
     /// The whole object although a range was asked for.
@@ -531,6 +533,10 @@ impl S3 for Wrapper {
             }
             Some(Fault::Cut(bytes)) => WIRE.with(|wire| wire.arm(*bytes, false)),
             Some(Fault::Stall(bytes)) => WIRE.with(|wire| wire.arm(*bytes, true)),
+            Some(Fault::StalledError(bytes)) => {
+                WIRE.with(|wire| wire.arm(*bytes, true));
+                return Err(error(500, "InternalError", "try again"));
+            }
             Some(Fault::IgnoreRange) => request.input.range = None,
             _ => {}
         }
