@@ -34,6 +34,12 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
     let alone = windows.len() == 1;
     let before = match &config.diff {
         None => None,
+        Some(DiffWith::File(path)) if !path.exists() => {
+            return Err(Error::usage(
+                format!("--diff: {} is neither a date nor a file", path.display()),
+                "give a date as 2022-04-17, or a file that `rawcat schema --pin` wrote",
+            ));
+        }
         Some(DiffWith::File(path)) => Some((path.display().to_string(), pinned(path)?)),
         Some(DiffWith::Day(date)) => {
             let window = Window::of_day(*date, config.days.tz)

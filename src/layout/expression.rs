@@ -55,7 +55,8 @@ pub enum LayoutError {
     Reserved { sign: char, place: usize },
     #[error(
         "!{{{namespace}:…}} at character {place} is not known: there are timestamp, \
-         partitionKeyFromQuery, partitionKeyFromLambda, and firehose:random-string"
+         partitionKeyFromQuery, partitionKeyFromLambda, firehose:random-string, and for errors \
+         firehose:error-output-type"
     )]
     Namespace { namespace: String, place: usize },
     #[error("the partition key at character {place} has no name")]

@@ -44,7 +44,7 @@ fn diff_compares_with_a_pinned_file_as_well() {
     let ran = place.run(&format!("{SCHEMA} --diff pins.json")).ends(0);
     assert!(ran.stdout.contains("new     new"), "{}", ran.stdout);
     let ran = place.run(&format!("{SCHEMA} --diff nothing.json"));
-    ran.ends_and_says(2, &["can't read the pinned types", "schema --pin"]);
+    ran.ends_and_says(2, &["nothing.json is neither a date nor a file", "schema --pin"]);
     let several = "schema --from 2022-04-17 --to 2022-04-18 --tz Asia/Seoul --diff 2022-04-16";
     place.run(several).ends_and_says(2, &["--diff compares one day", "give one --day"]);
 }

@@ -19,6 +19,7 @@ mod errors;
 mod json;
 mod late;
 mod laws;
+mod faults;
 mod layouts;
 mod losses;
 mod matrix;

@@ -61,6 +61,8 @@ pub enum Fault {
     Cut(u64),
     /// Nothing more comes after so many bytes of the body.
     Stall(u64),
+    /// An error reply, of whose body nothing more comes after so many bytes.
+    StalledError(u64),
     /// The answer waits.
     Delay(Duration),
     /// The whole object although a range was asked for.
@@ -87,6 +89,35 @@ pub enum Fault {
     Lost,
 }
 
+/// Faults that follow from a seed: which request gets which depends on what it asks for and how often
+/// it was asked, and not on the order in which requests come.
+#[derive(Clone, Debug)]
+pub struct Weather {
+    pub seed: u64,
+    /// Faults of listings, and of GETs.
+    pub of_lists: Vec<Fault>,
+    pub of_gets: Vec<Fault>,
+    /// Of a hundred requests so many get a fault.
+    pub percent: u64,
+}
+
+impl Weather {
+    fn fault(&self, is_list: bool, name: &str, attempt: usize) -> Option<Fault> {
+        let faults = if is_list { &self.of_lists } else { &self.of_gets };
+        let draw = |salt: u64| {
+            let text = format!("{salt} {is_list} {attempt} {name}");
+            xxhash_rust::xxh3::xxh3_64_with_seed(text.as_bytes(), self.seed)
+        };
+        let strikes = !faults.is_empty() && draw(0) % 100 < self.percent;
+        strikes.then(|| match &faults[draw(1) as usize % faults.len()] {
+            // Anywhere in the body.
+            Fault::Cut(bytes) => Fault::Cut(draw(2) % (bytes + 1)),
+            Fault::Stall(bytes) => Fault::Stall(draw(2) % (bytes + 1)),
+            fault => fault.clone(),
+        })
+    }
+}
+
 /// One request as the server saw it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Seen {
@@ -104,6 +135,10 @@ pub enum Seen {
 struct State {
     root: PathBuf,
     faults: Mutex<Vec<(On, usize, Fault)>>,
+    weather: Mutex<Option<Weather>>,
+    attempts: Mutex<HashMap<String, usize>>,
+    /// What the weather did: request, attempt, fault.
+    struck: Mutex<Vec<String>>,
     log: Mutex<Vec<Seen>>,
     denied: Mutex<Vec<String>>,
     region: Mutex<Option<String>>,
@@ -198,6 +233,13 @@ impl S3Server {
     /// The next `times` requests that fit get this fault.
     pub fn fault(&self, on: On, times: usize, fault: Fault) {
         self.state.faults.lock().unwrap().push((on, times, fault));
+    }
+
+    /// From now on, requests get faults by this plan; `None` ends it. Gives what the last one did.
+    pub fn set_weather(&self, weather: Option<Weather>) -> Vec<String> {
+        *self.state.weather.lock().unwrap() = weather;
+        self.state.attempts.lock().unwrap().clear();
+        std::mem::take(&mut *self.state.struck.lock().unwrap())
     }
 
     pub fn clear_faults(&self) {
@@ -310,6 +352,18 @@ fn error(status: u16, code: &str, message: &'static str) -> S3Error {
 }
 
 impl State {
+    /// What the weather does to a request for this prefix or key.
+    fn weather(&self, is_list: bool, name: &str) -> Option<Fault> {
+        let weather = self.weather.lock().unwrap().clone()?;
+        let mut attempts = self.attempts.lock().unwrap();
+        let attempt = attempts.entry(format!("{is_list} {name}")).or_default();
+        *attempt += 1;
+        let fault = weather.fault(is_list, name, *attempt)?;
+        let what = if is_list { "list" } else { "get" };
+        self.struck.lock().unwrap().push(format!("{what} {name}, attempt {attempt}: {fault:?}"));
+        Some(fault)
+    }
+
     fn take_fault(&self, fits: impl Fn(&On) -> bool) -> Option<Fault> {
         let mut faults = self.faults.lock().unwrap();
         let found = faults.iter_mut().find(|(on, times, _)| *times > 0 && fits(on))?;
@@ -387,6 +441,7 @@ impl S3 for Wrapper {
         self.state.admit(&request, &prefix)?;
         let fault =
             self.state.take_fault(|on| *on == On::AnyList || *on == On::List(prefix.clone()));
+        let fault = fault.or_else(|| self.state.weather(true, &prefix));
         match &fault {
             Some(Fault::Reply(status, code, message)) => {
                 return Err(error(*status, code, message));
@@ -453,6 +508,7 @@ impl S3 for Wrapper {
         });
         self.state.admit(&request, &key)?;
         let fault = self.state.take_fault(|on| *on == On::AnyGet || *on == On::Get(key.clone()));
+        let fault = fault.or_else(|| self.state.weather(false, &key));
         let path = self.state.root.join(&bucket).join(&key);
         match &fault {
             Some(Fault::Replace(bytes)) => std::fs::write(path, bytes).unwrap(),
@@ -477,6 +533,10 @@ impl S3 for Wrapper {
             }
             Some(Fault::Cut(bytes)) => WIRE.with(|wire| wire.arm(*bytes, false)),
             Some(Fault::Stall(bytes)) => WIRE.with(|wire| wire.arm(*bytes, true)),
+            Some(Fault::StalledError(bytes)) => {
+                WIRE.with(|wire| wire.arm(*bytes, true));
+                return Err(error(500, "InternalError", "try again"));
+            }
             Some(Fault::IgnoreRange) => request.input.range = None,
             _ => {}
         }

@@ -637,6 +637,18 @@ fn an_error_in_a_200_and_a_listing_that_breaks_off_are_asked_for_again() {
 }
 
 #[test]
+fn an_error_whose_own_body_stalls_is_asked_for_again() {
+    let place = Place::new(&[("h/a", "hello")]);
+    let mut options = place.server.options();
+    options.stall_timeout = Duration::from_millis(200);
+    let store = place.s3_with(&options);
+    let object = list(&store, "h/").unwrap().remove(0);
+    place.server.fault(On::AnyGet, 1, Fault::StalledError(20));
+    assert_eq!(get(&store, &object).unwrap(), b"hello");
+    assert_eq!(place.server.gets(), 2);
+}
+
+#[test]
 fn trying_again_has_an_end_that_says_so() {
     let place = Place::new(&[("h/a", "hello")]);
     let mut options = place.server.options();

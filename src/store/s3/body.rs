@@ -251,12 +251,18 @@ impl Transfer {
                     aws_sdk_s3::config::Builder::new().response_checksum_validation(validation),
                 );
             }
-            let failure = match request.send().await {
-                Ok(reply) => match self.accept(reply)? {
+            // The SDK's own deadline ends with the headers, and an error has a body, too.
+            let deadline = self.remote.stall_timeout.saturating_mul(2);
+            let failure = match timeout(deadline, request.send()).await {
+                Ok(Ok(reply)) => match self.accept(reply)? {
                     None => return Ok(()),
                     Some(failure) => failure,
                 },
-                Err(error) => Failure::of(&error),
+                Ok(Err(error)) => Failure::of(&error),
+                Err(_) => {
+                    let seconds = deadline.as_secs_f32();
+                    Failure::network(self.broke_off(&format!("no answer for {seconds} s")))
+                }
             };
             self.settle(failure).await?;
         }
