@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::place::{Place, Ran, gzip, key};
 use crate::proxy::{Mishap, Proxy};
-use crate::s3server::{Fault, Weather};
+use crate::s3server::{ACCESS_KEY, Fault, SECRET_KEY, Weather};
 
 const DAY: &str = "2022-04-18";
 /// Of one run, with all its retries.
@@ -248,4 +248,36 @@ fn under_every_fault_of_connections_the_day_is_right_or_what_is_missing_is_named
         }
     }
     println!("runs by exit code: {}", json!(codes));
+}
+
+#[test]
+fn credentials_that_expire_in_the_middle_are_fetched_again() {
+    let place = day();
+    let server = place.serve();
+    let root = place.path().to_owned();
+    let (config, program, calls) =
+        (root.join("config"), root.join("credentials.sh"), root.join("calls"));
+    // Too short a life to be kept: each request needs new ones.
+    std::fs::write(
+        &program,
+        format!(
+            "#!/bin/sh\necho called >> '{}'\nprintf '{{\"Version\":1,\"AccessKeyId\":\"%s\",\
+             \"SecretAccessKey\":\"%s\",\"SessionToken\":\"t\",\"Expiration\":\"%s\"}}' {ACCESS_KEY} {SECRET_KEY} \
+             \"$(date -u -d '+2 seconds' +%Y-%m-%dT%H:%M:%SZ)\"\n",
+            calls.display()
+        ),
+    )
+    .unwrap();
+    std::fs::write(&config, format!("[default]\ncredential_process = sh {}\n", program.display()))
+        .unwrap();
+    let mut command = place.s3_command(&server, LINE);
+    command
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .env("AWS_CONFIG_FILE", &config)
+        .env("AWS_SHARED_CREDENTIALS_FILE", root.join("none"));
+    run(command).unwrap().ends(0);
+    assert_eq!(place.manifest(DAY).records.day, 12 * 200);
+    let calls = std::fs::read_to_string(calls).unwrap().lines().count();
+    assert!(calls > 1, "asked for credentials {calls} times");
 }
