@@ -3,6 +3,7 @@
 
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::config::retry::RetryConfig;
+use aws_sdk_firehose::config::timeout::TimeoutConfig;
 use aws_sdk_firehose::error::ProvideErrorMetadata;
 use aws_sdk_firehose::types::{
     DataFormatConversionConfiguration, ExtendedS3DestinationDescription,
@@ -51,8 +52,15 @@ async fn ask(name: &str, options: &StoreOptions) -> Result<Delivery, StoreError>
     }
     let shared = s3::shared_config(&options).await;
     let region = shared.region().map(ToString::to_string).unwrap_or_default();
+    // The read timeout ends with the headers; an answer that begins must end, too.
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(options.connect_timeout)
+        .read_timeout(options.stall_timeout)
+        .operation_attempt_timeout(options.stall_timeout.saturating_mul(2))
+        .build();
     let mut config = aws_sdk_firehose::config::Builder::from(&shared)
-        .retry_config(RetryConfig::standard().with_max_attempts(MOST_ATTEMPTS));
+        .retry_config(RetryConfig::standard().with_max_attempts(MOST_ATTEMPTS))
+        .timeout_config(timeouts);
     if !options.allow_http {
         config = config.interceptor(s3::OnlySafeHttp);
     }

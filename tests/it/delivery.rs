@@ -207,3 +207,30 @@ fn a_format_that_is_not_read_is_named_beforehand() {
         assert!(!stderr.contains("note:"), "{stderr}");
     }
 }
+
+#[test]
+fn a_description_that_begins_and_does_not_end_is_a_failure_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let asked: Arc<Mutex<usize>> = Arc::default();
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            *count.lock().unwrap() += 1;
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{");
+            held.push(stream);
+        }
+    });
+    let place = Place::new();
+    let server = place.serve();
+    let line = format!("{LINE} --delivery-stream events --stall-timeout 1s");
+    let mut command = place.s3_command(&server, &line);
+    command.env_remove("RAWCAT_SOURCE").env("AWS_ENDPOINT_URL_FIREHOSE", &endpoint);
+    let began = std::time::Instant::now();
+    let ran = crate::place::ran(command.output().unwrap()).ends(1);
+    assert!(ran.stderr.contains("events"), "{}", ran.stderr);
+    assert!(*asked.lock().unwrap() >= 1);
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
+}

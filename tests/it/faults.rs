@@ -5,13 +5,14 @@
 //! law names its seed, its kinds and every fault, and `RAWCAT_FAULT_SEED=N` draws that one alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::place::{Place, Ran, gzip, key};
-use crate::s3server::{Fault, S3Server, Weather};
+use crate::proxy::{Mishap, Proxy};
+use crate::s3server::{ACCESS_KEY, Fault, SECRET_KEY, Weather};
 
 const DAY: &str = "2022-04-18";
 /// Of one run, with all its retries.
@@ -72,15 +73,13 @@ fn seeds() -> Vec<u64> {
 }
 
 /// A run that is killed at the deadline.
-fn run(place: &Place, server: &S3Server, line: &str) -> Result<Ran, String> {
-    let mut command = place.s3_command(server, line);
+fn run(mut command: Command) -> Result<Ran, String> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     while child.try_wait().unwrap().is_none() {
         if started.elapsed() > DEADLINE {
             if let Some(command) = std::env::var_os("RAWCAT_FAULT_STUCK") {
-                let stuck =
-                    std::process::Command::new(command).arg(child.id().to_string()).output();
+                let stuck = Command::new(command).arg(child.id().to_string()).output();
                 eprintln!("{}", String::from_utf8_lossy(&stuck.unwrap().stdout));
             }
             child.kill().unwrap();
@@ -152,7 +151,7 @@ fn sweep(plans: Vec<(String, Weather)>) -> BTreeMap<i32, u64> {
     let place = day();
     let server = place.serve();
     server.set_page_keys(2);
-    run(&place, &server, LINE).unwrap().ends(0);
+    run(place.s3_command(&server, LINE)).unwrap().ends(0);
     let expected = tables(&place);
     assert_eq!(expected.len(), 1);
     let mut codes = BTreeMap::new();
@@ -160,7 +159,7 @@ fn sweep(plans: Vec<(String, Weather)>) -> BTreeMap<i32, u64> {
         std::fs::remove_dir_all(place.out()).unwrap();
         let seed = weather.seed;
         server.set_weather(Some(weather));
-        let ran = run(&place, &server, LINE);
+        let ran = run(place.s3_command(&server, LINE));
         let struck = server.set_weather(None);
         let kept = ran.and_then(|ran| {
             let kept = check(&place, &ran, &expected);
@@ -214,4 +213,71 @@ fn under_two_kinds_of_faults_at_once_the_day_is_right_or_what_is_missing_is_name
     }
     let codes = sweep(plans);
     println!("runs by exit code: {}", json!(codes));
+}
+
+#[test]
+fn under_every_fault_of_connections_the_day_is_right_or_what_is_missing_is_named() {
+    let place = day();
+    let server = place.serve();
+    server.set_page_keys(2);
+    run(place.s3_command(&server, LINE)).unwrap().ends(0);
+    let expected = tables(&place);
+    let mut codes: BTreeMap<i32, u64> = BTreeMap::new();
+    for seed in seeds() {
+        for mishap in
+            [Mishap::Reset, Mishap::Close, Mishap::Stall, Mishap::Trickle, Mishap::Nonsense]
+        {
+            std::fs::remove_dir_all(place.out()).unwrap();
+            std::fs::create_dir_all(place.out()).unwrap();
+            let proxy = Proxy::start(server.endpoint(), mishap, seed);
+            let mut command = place.s3_command(&server, LINE);
+            command.env("RAWCAT_ENDPOINT_URL", proxy.endpoint());
+            let ran = run(command);
+            let struck = proxy.struck();
+            assert!(!struck.is_empty(), "{mishap:?} of seed {seed} struck no connection");
+            let kept = ran.and_then(|ran| {
+                *codes.entry(ran.code).or_default() += 1;
+                let kept = check(&place, &ran, &expected);
+                kept.map_err(|broken| format!("{broken}\n{}{}", ran.stdout, ran.stderr))
+            });
+            if let Err(broken) = kept {
+                let faults = struck.join("\n  ");
+                panic!("{mishap:?}, RAWCAT_FAULT_SEED={seed}: {broken}\nfaults:\n  {faults}");
+            }
+            place.assert_clean();
+        }
+    }
+    println!("runs by exit code: {}", json!(codes));
+}
+
+#[test]
+fn credentials_that_expire_in_the_middle_are_fetched_again() {
+    let place = day();
+    let server = place.serve();
+    let root = place.path().to_owned();
+    let (config, program, calls) =
+        (root.join("config"), root.join("credentials.sh"), root.join("calls"));
+    // Too short a life to be kept: each request needs new ones.
+    std::fs::write(
+        &program,
+        format!(
+            "#!/bin/sh\necho called >> '{}'\nprintf '{{\"Version\":1,\"AccessKeyId\":\"%s\",\
+             \"SecretAccessKey\":\"%s\",\"SessionToken\":\"t\",\"Expiration\":\"%s\"}}' {ACCESS_KEY} {SECRET_KEY} \
+             \"$(date -u -d '+2 seconds' +%Y-%m-%dT%H:%M:%SZ)\"\n",
+            calls.display()
+        ),
+    )
+    .unwrap();
+    std::fs::write(&config, format!("[default]\ncredential_process = sh {}\n", program.display()))
+        .unwrap();
+    let mut command = place.s3_command(&server, LINE);
+    command
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .env("AWS_CONFIG_FILE", &config)
+        .env("AWS_SHARED_CREDENTIALS_FILE", root.join("none"));
+    run(command).unwrap().ends(0);
+    assert_eq!(place.manifest(DAY).records.day, 12 * 200);
+    let calls = std::fs::read_to_string(calls).unwrap().lines().count();
+    assert!(calls > 1, "asked for credentials {calls} times");
 }

@@ -30,6 +30,7 @@ mod out_s3;
 mod parquet_objects;
 mod place;
 mod plan;
+mod proxy;
 mod publish;
 mod readme;
 mod row_groups;
