@@ -7,9 +7,9 @@
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde_json::Value;
 
 use crate::codec::{DecodeLimits, Decoder, Input, Step};
+use crate::json::Members;
 use crate::time::{TimeValue, read_time};
 
 /// Padding may be there or not.
@@ -49,22 +49,19 @@ impl Undelivered {
     /// # Errors
     /// [`UndeliveredProblem`], for a record that is to be quarantined.
     pub fn read(record: &[u8], limits: DecodeLimits) -> Result<Undelivered, UndeliveredProblem> {
-        let fields = match serde_json::from_slice(record) {
-            Ok(Value::Object(fields)) => fields,
-            // Deeper than any error record is.
-            _ => return Err(UndeliveredProblem::NoData),
+        let Some(Members(fields)) = Members::of(record) else {
+            return Err(UndeliveredProblem::NoData);
         };
         let field = |names: &[&str]| {
             names.iter().find_map(|name| {
                 let mut values = fields.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
-                values.find_map(|(_, value)| (!value.is_null()).then_some(value))
+                values.find_map(|(_, value)| (value.get() != "null").then_some(value.get()))
             })
         };
+        let text_of = |value: &str| serde_json::from_str::<String>(value).ok();
+        // What is no text stays as it is written.
         let text = |names: &[&str]| {
-            field(names).map(|value| match value {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            })
+            field(names).map(|value| text_of(value).unwrap_or_else(|| value.to_string()))
         };
         let number = |names: &[&str]| text(names).and_then(|text| text.parse().ok());
         let arrival = text(&["arrivalTimestamp", "approximateArrivalTimestamp"]);
@@ -72,9 +69,7 @@ impl Undelivered {
             let as_number = read_time(TimeValue::Number(text.as_bytes()), chrono_tz::UTC);
             as_number.or_else(|| read_time(TimeValue::Text(text.as_bytes()), chrono_tz::UTC))
         });
-        let Some(Value::String(raw)) = field(&["rawData"]) else {
-            return Err(UndeliveredProblem::NoData);
-        };
+        let raw = field(&["rawData"]).and_then(text_of).ok_or(UndeliveredProblem::NoData)?;
         let bytes = BASE64.decode(raw).map_err(|_| UndeliveredProblem::NotBase64)?;
         Ok(Undelivered {
             code: text(&["errorCode", "lastErrorCode"]),
@@ -148,6 +143,9 @@ mod tests {
         assert_eq!(read(r#"{"a":1}"#), Err(UndeliveredProblem::NoData));
         assert_eq!(read(r#"{"rawData":null}"#), Err(UndeliveredProblem::NoData));
         assert_eq!(read(r#"{"rawData":{"a":1}}"#), Err(UndeliveredProblem::NoData));
+        let odd =
+            format!(r#"{{"rawData":"e30","x":1e400,"y":{}{}}}"#, "[".repeat(200), "]".repeat(200));
+        assert_eq!(read(&odd).unwrap().data, b"{}");
         assert_eq!(read(r#"{"rawData":"%%"}"#), Err(UndeliveredProblem::NotBase64));
     }
 }

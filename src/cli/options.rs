@@ -295,7 +295,8 @@ pub struct PrintArgs {
     /// Print the records' own bytes, untouched
     ///
     /// Without it, a line break inside a record is replaced by a blank, so that a record is
-    /// always one line.
+    /// always one line. Records in envelopes are printed as they are opened, unless
+    /// --envelope none leaves them closed.
     #[arg(long)]
     pub raw: bool,
 

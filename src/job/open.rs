@@ -1,10 +1,10 @@
 //! One object of envelopes → the text of the records in them.
 
-use super::read::{Lost, ObjectOutcome};
-use super::recover::{KEEP, OBJECT_BYTES, RECORD_BYTES, telling_apart};
+use super::read::{Lost, ObjectOutcome, Places};
+use super::recover::{KEEP, OBJECT_BYTES, RECORD_BYTES};
 use crate::codec::DecodeLimits;
-use crate::envelope::Envelope;
-use crate::json::{Reader, Record};
+use crate::envelope::{Envelope, Opener};
+use crate::json::{Apart, Record};
 
 /// Which objects are opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -77,28 +77,24 @@ pub(super) fn open(
 ) -> OpenedText {
     let mut opened = OpenedText::default();
     let OpenedText { text, counts, lost } = &mut opened;
-    if bytes.len() as u64 > OBJECT_BYTES {
-        let reason = format!("envelopes in an object of more than {} MiB", OBJECT_BYTES >> 20);
-        lost.tally.quarantined_bytes = bytes.len() as u64;
-        lost.lost.push(Lost::of_record(0, bytes, reason));
-        return opened;
-    }
+    let max_bytes = usize::try_from(OBJECT_BYTES.min(limits.object_bytes)).unwrap_or(usize::MAX);
     let limits = DecodeLimits { object_bytes: RECORD_BYTES.min(limits.object_bytes), ..limits };
-    let mut bad: Vec<Lost> = Vec::new();
+    let mut opener = Opener::new(envelope, limits, max_record_bytes, max_bytes);
+    let mut bad = Places::default();
     let mut fate = |record: &mut Record<'_>| {
-        match envelope.open(record.source, limits, text) {
-            Ok(one) => counts.add(OpenedCounts {
-                envelopes: one.is_envelope.into(),
-                records: if one.is_envelope { one.records } else { 0 },
-                control: one.is_control.into(),
-            }),
-            Err(problem) => {
-                bad.push(Lost::of_record(record.offset, record.source, problem.to_string()));
-            }
-        }
+        let (offset, source) = (record.offset, record.source);
+        let one = opener.open(source, text, &mut |range, problem| {
+            let at = offset + range.start as u64;
+            bad.add(Lost::of_record(at, &source[range], problem.to_string()));
+        });
+        counts.add(OpenedCounts {
+            envelopes: one.is_envelope.into(),
+            records: if one.is_envelope { one.records } else { 0 },
+            control: one.is_control.into(),
+        });
         KEEP
     };
-    let mut reader: Reader = telling_apart(max_record_bytes);
+    let mut reader = Apart::reader(max_record_bytes);
     reader.begin_object();
     let mut start = 0;
     loop {
@@ -111,8 +107,6 @@ pub(super) fn open(
             break;
         }
     }
-    lost.tally.quarantined_bytes += bad.iter().map(|lost| lost.len).sum::<u64>();
-    lost.lost.extend(bad);
-    lost.lost.sort_by_key(|lost| lost.offset);
+    lost.take_in(bad);
     opened
 }

@@ -14,7 +14,8 @@ use super::text::{Text, TextError};
 use crate::codec::{DecodeError, DecodeLimits, Input, Step, unread_format};
 use crate::envelope::Envelope;
 use crate::json::{
-    Fate, Frame, MorePlaces, Options, Quarantined, Reader, Reason, Record, SOURCES, Tally, TimeText,
+    Fate, Frame, MAX_KEPT_BYTES, MAX_PLACES, MorePlaces, Options, Quarantined, Reader, Reason,
+    Record, SOURCES, Tally, TimeText,
 };
 use crate::layout::{ErrorOutput, Layout, RECOVERED};
 use crate::schema::{ColumnSpec, Path};
@@ -130,6 +131,14 @@ impl ObjectOutcome {
         }
     }
 
+    /// Takes in what was found bad beside what the reader quarantined.
+    pub(super) fn take_in(&mut self, Places { noted, counted, .. }: Places) {
+        let places = || noted.iter().chain(&counted);
+        self.tally.quarantined_bytes += places().map(|lost| lost.len).sum::<u64>();
+        self.lost.extend(noted.into_iter().chain(counted));
+        self.lost.sort_by_key(|lost| lost.offset);
+    }
+
     /// Counts the bytes of an object in a format that is not read, and keeps the first of them.
     fn pass_over(&mut self, buffer: &mut Vec<u8>) {
         if self.lost.is_empty() {
@@ -143,6 +152,44 @@ impl ObjectOutcome {
         }
         self.lost[0].len += buffer.len() as u64;
         buffer.clear();
+    }
+}
+
+/// Places of one object that are noted one by one, as many as of any quarantine; more of them are
+/// counted by reason.
+#[derive(Default)]
+pub(super) struct Places {
+    noted: Vec<Lost>,
+    counted: Vec<Lost>,
+    kept_bytes: usize,
+}
+
+impl Places {
+    /// Reasons that are counted one by one: some end in what a decoder says.
+    const REASONS: usize = 100;
+
+    pub fn add(&mut self, mut lost: Lost) {
+        if (self.noted.len() as u64) < MAX_PLACES {
+            if self.kept_bytes + lost.bytes.len() > MAX_KEPT_BYTES {
+                lost.bytes = Vec::new();
+            }
+            self.kept_bytes += lost.bytes.len();
+            return self.noted.push(lost);
+        }
+        let reasons = self.counted.len();
+        let is_full = reasons > Self::REASONS;
+        let mut counted = self.counted.iter_mut().rev();
+        match counted.find(|known| is_full || known.reason == lost.reason) {
+            Some(known) => {
+                known.places += 1;
+                known.len += lost.len;
+            }
+            None if reasons == Self::REASONS => {
+                let reason = "other reasons".to_string();
+                self.counted.push(Lost { reason, bytes: Vec::new(), ..lost });
+            }
+            None => self.counted.push(Lost { bytes: Vec::new(), ..lost }),
+        }
     }
 }
 
@@ -275,6 +322,8 @@ impl ObjectReader {
         let constants = names.iter().zip(&key.partition);
         self.reader.begin_object();
         self.reader.add_to_records(constants.map(|(name, value)| (name.as_str(), value.as_str())));
+        let by = if errors.is_some() { &[][..] } else { &key.partition };
+        self.reader.tell_apart_by(by);
         self.buffer.clear();
         let mut wanted = 0;
         let mut content = may_be_twin.then(Xxh3::new);
@@ -306,13 +355,18 @@ impl ObjectReader {
                     continue;
                 }
                 is_looked_at = true;
-                unread = unread_format(&self.buffer);
+                unread = unread_format(&self.buffer)
+                    .map(|format| format!("{format}, which this version does not read"));
                 envelope = self.spec.envelopes.of_object(&self.buffer).filter(|_| unread.is_none());
             }
             outcome.decoded_bytes = text.bytes();
+            if envelope.is_some() && self.buffer.len() as u64 > OBJECT_BYTES {
+                envelope = None;
+                unread =
+                    Some(format!("envelopes in an object of more than {} MiB", OBJECT_BYTES >> 20));
+            }
             if let Some(envelope) = envelope {
-                // Envelopes are small objects; one that is too large is given up below.
-                if !last && self.buffer.len() as u64 <= OBJECT_BYTES {
+                if !last {
                     continue;
                 }
                 let ReadSpec { decode, json, .. } = &self.spec;
@@ -320,7 +374,7 @@ impl ObjectReader {
                 let OpenedText { text, counts, lost } = found;
                 // What is opened counts by its own bytes, what isn't by those of its envelope.
                 let bytes = text.len() as u64 + lost.tally.quarantined_bytes;
-                *opened_bytes.get_or_insert(0) += bytes;
+                opened_bytes = Some(bytes);
                 outcome.opened.add(counts);
                 outcome.tally.add(&lost.tally);
                 outcome.lost.extend(lost.lost);
@@ -371,8 +425,8 @@ impl ObjectReader {
         outcome.unread_time = unread_time;
         let whole = loss.is_none() && finding.is_none() && outcome.decoded_bytes > 0;
         outcome.content = content.filter(|_| whole).map(|content| content.digest128());
-        if let (Some(format), Some(whole)) = (unread, outcome.lost.first_mut()) {
-            whole.reason = format!("{format}, which this version does not read");
+        if let (Some(reason), Some(whole)) = (unread, outcome.lost.first_mut()) {
+            whole.reason = reason;
             outcome.tally.quarantined_bytes = whole.len;
         }
         if let Some(Finding::StopAfter { loss: known, .. }) = finding {

@@ -1,11 +1,10 @@
 //! One object of records that Firehose could not deliver → those records' own text, one behind the
 //! other, and when each arrived.
 
-use super::read::{Lost, ObjectOutcome};
+use super::read::{Lost, ObjectOutcome, Places};
 use super::text::{Text, TextError};
 use crate::codec::{DecodeError, DecodeLimits, Input, Step};
-use crate::json::{Fate, Options, Projection, Quarantined, Reader, Record};
-use crate::schema::Pins;
+use crate::json::{Apart, Fate, Reader, Record};
 use crate::time::ObjectTime;
 use crate::undelivered::Undelivered;
 
@@ -22,23 +21,11 @@ pub(super) struct ErrorReader {
     limits: DecodeLimits,
 }
 
-/// Takes every column of nothing: records are only told apart.
-pub(super) fn telling_apart(max_record_bytes: usize) -> Reader {
-    Reader::new(Options {
-        projection: Projection::Named(Vec::new()),
-        pins: Pins::new(),
-        time_fields: Vec::new(),
-        by: Vec::new(),
-        identity: None,
-        max_record_bytes,
-    })
-}
-
 pub(super) const KEEP: Fate = Fate::Keep { ts_utc: 0, source: 0, clamped: false };
 
 impl ErrorReader {
     pub fn new(limits: DecodeLimits, max_record_bytes: usize) -> Self {
-        ErrorReader { framing: telling_apart(max_record_bytes), limits }
+        ErrorReader { framing: Apart::reader(max_record_bytes), limits }
     }
 
     /// Gives each error record to `take`: its offset and its bytes, and what they say. What is
@@ -60,11 +47,11 @@ impl ErrorReader {
             object_bytes: RECORD_BYTES.min(self.limits.object_bytes),
             ..self.limits
         };
-        let mut bad: Vec<Lost> = Vec::new();
+        let mut bad = Places::default();
         let mut fate = |record: &mut Record<'_>| {
             let found = Undelivered::read(record.source, limits).map_err(|why| why.to_string());
             if let Err(reason) = found.and_then(|found| take(record.offset, record.source, found)) {
-                bad.push(Lost::of_record(record.offset, record.source, reason));
+                bad.add(Lost::of_record(record.offset, record.source, reason));
             }
             KEEP
         };
@@ -80,9 +67,7 @@ impl ErrorReader {
                 break;
             }
         }
-        outcome.tally.quarantined_bytes += bad.iter().map(|lost| lost.len).sum::<u64>();
-        outcome.lost.extend(bad);
-        outcome.lost.sort_by_key(|lost| lost.offset);
+        outcome.take_in(bad);
         if let Some(reason) = loss {
             let offset = outcome.decoded_bytes;
             outcome.lost.push(Lost { offset, len: 0, reason, bytes: Vec::new(), places: 1 });
@@ -119,7 +104,7 @@ impl ErrorReader {
 /// The records of one object, taken out of their error records.
 #[derive(Default)]
 pub(super) struct Recovered {
-    /// Whole records, with a line feed behind the data of each error record.
+    /// Whole records, with a line feed behind each.
     pub text: Vec<u8>,
     pub arrivals: Arrivals,
     /// What could not be recovered. Offsets are those in the object.
@@ -143,14 +128,14 @@ pub(super) struct Recovery {
     errors: ErrorReader,
     /// Data that is no record, or more than that, must not take its neighbours along: each is looked
     /// at alone.
-    alone: Reader,
+    alone: Apart,
 }
 
 impl Recovery {
     pub fn new(limits: DecodeLimits, max_record_bytes: usize) -> Self {
         Recovery {
             errors: ErrorReader::new(limits, max_record_bytes),
-            alone: telling_apart(max_record_bytes),
+            alone: Apart::new(max_record_bytes),
         }
     }
 
@@ -158,42 +143,32 @@ impl Recovery {
     /// As for [`ErrorReader::read`].
     pub fn read(&mut self, input: Input) -> Result<Recovered, std::io::Error> {
         let Recovery { errors, alone } = self;
-        let (mut text, mut arrivals) = (Vec::new(), Vec::new());
+        let (mut text, mut arrivals): (Vec<u8>, Vec<_>) = (Vec::new(), Vec::new());
         let lost = errors.read(input, &mut |_, _, found| {
-            is_whole(alone, &found.data)?;
-            if (text.len() + found.data.len()) as u64 > OBJECT_BYTES {
-                return Err(format!(
+            let before = text.len();
+            let all = alone.all(&found.data, &mut |_, record| {
+                text.extend_from_slice(record);
+                text.push(b'\n');
+            });
+            let problem = match all {
+                Err(reason) => Some(format!("rawData of an error record: {}", reason.text())),
+                Ok(()) if text.len() == before => {
+                    Some("rawData of an error record holds no record".to_string())
+                }
+                Ok(()) if text.len() as u64 > OBJECT_BYTES => Some(format!(
                     "more than {} MiB are recovered of the object",
                     OBJECT_BYTES >> 20
-                ));
+                )),
+                Ok(()) => None,
+            };
+            if let Some(problem) = problem {
+                text.truncate(before);
+                return Err(problem);
             }
             let arrival = found.arrival_us.and_then(ObjectTime::of_arrival);
-            arrivals.push((text.len() as u64, arrival));
-            text.extend_from_slice(&found.data);
-            text.push(b'\n');
+            arrivals.push((before as u64, arrival));
             Ok(())
         })?;
         Ok(Recovered { text, arrivals: Arrivals(arrivals), lost })
-    }
-}
-
-/// Whether the data of an error record is one or more good records.
-fn is_whole(reader: &mut Reader, data: &[u8]) -> Result<(), String> {
-    reader.begin_object();
-    let (mut start, mut records) = (0, 0);
-    loop {
-        let chunk = reader.read(&data[start..], true, &mut |_| KEEP);
-        start += chunk.consumed;
-        records += chunk.tally.kept;
-        if let Some(Quarantined { reason, .. }) = chunk.quarantine.first() {
-            return Err(format!("rawData of an error record: {}", reason.text()));
-        }
-        if !chunk.full {
-            break;
-        }
-    }
-    match records {
-        0 => Err("rawData of an error record holds no record".to_string()),
-        _ => Ok(()),
     }
 }

@@ -7,7 +7,7 @@
 
 use std::num::NonZeroU128;
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
 use super::build::{Slot, SlotKind};
 use super::text::unescape;
@@ -56,8 +56,9 @@ impl Fingerprint {
         Identities { hashes: Vec::new(), found: vec![0; self.fields] }
     }
 
-    pub fn of_bytes(&self, record: &[u8]) -> NonZeroU128 {
-        hash(record)
+    /// Of the same bytes, another seed makes another identity.
+    pub fn of_bytes(&self, record: &[u8], seed: u64) -> NonZeroU128 {
+        NonZeroU128::new(xxh3_128_with_seed(record, seed)).unwrap_or(NonZeroU128::MAX)
     }
 
     /// Takes the value of the next field, which is not null: a string unescaped, anything else as

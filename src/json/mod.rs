@@ -16,11 +16,13 @@
 //! This room knows nothing of objects, days or zones: the caller's closure says of each record,
 //! by its time fields, what becomes of it ([`Fate`]).
 
+mod apart;
 mod build;
 mod chunk;
 pub mod frame;
 mod glue;
 mod identity;
+mod members;
 mod number;
 mod pass;
 mod plan;
@@ -30,9 +32,11 @@ mod scan;
 mod shape;
 mod text;
 
+pub use apart::Apart;
 pub use chunk::{Chunk, Fate, MAX_KEPT_BYTES, MAX_PLACES, MorePlaces, Quarantined, SOURCES, Tally};
 pub use frame::{Bits, Column, Frame, GroupKeys, Items, Texts, Values};
 pub use identity::{Identities, Identity};
+pub use members::Members;
 pub use number::{Literal, read_number_text};
 pub use pass::{Record, TimeText};
 pub use plan::Projection;

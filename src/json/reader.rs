@@ -1,5 +1,7 @@
 //! Blocks of bytes → frames, tallies and quarantine: the loop over records.
 
+use xxhash_rust::xxh3::Xxh3;
+
 use super::Reason;
 use super::build::{Builder, Slot, SlotKind, Written, push_group, reads_as};
 use super::chunk::{Block, Chunk, Fate};
@@ -57,6 +59,8 @@ pub struct Reader {
     /// How many of the plan's groups are columns of `--by`; those behind them identify a record.
     groups: usize,
     fingerprint: Option<Fingerprint>,
+    /// Of [`Reader::tell_apart_by`].
+    seed: u64,
     /// The frame's serial number, so that nodes need no clearing between frames.
     frame: u64,
 }
@@ -117,6 +121,7 @@ impl Reader {
             constants: Vec::new(),
             groups,
             fingerprint: identity.as_ref().map(Fingerprint::new),
+            seed: 0,
             frame: 0,
         }
     }
@@ -130,6 +135,7 @@ impl Reader {
     pub fn begin_object(&mut self) {
         self.position = Position::default();
         self.constants.clear();
+        self.seed = 0;
     }
 
     /// Adds members with text values to every record of the object that was begun. A record that
@@ -152,6 +158,16 @@ impl Reader {
             };
             self.constants.push(Constant { slot, source });
         }
+    }
+
+    /// What stands outside of the object's records and tells them from others of the same bytes.
+    pub fn tell_apart_by(&mut self, outside: &[String]) {
+        let mut seed = Xxh3::new();
+        for text in outside {
+            seed.update(&(text.len() as u64).to_le_bytes());
+            seed.update(text.as_bytes());
+        }
+        self.seed = if outside.is_empty() { 0 } else { seed.digest() };
     }
 
     /// Reads a block: the bytes that the last call did not consume, and more. `last` says that
@@ -459,7 +475,9 @@ impl Reader {
         let identities = &mut block.chunk.frame.identities;
         let keys = &self.pass.plan.group_nodes[self.groups..];
         if keys.is_empty() {
-            return identities.hashes.push(Some(fingerprint.of_bytes(&block.bytes[start..end])));
+            return identities
+                .hashes
+                .push(Some(fingerprint.of_bytes(&block.bytes[start..end], self.seed)));
         }
         for (nodes, found) in keys.iter().zip(&mut identities.found) {
             let constant = || self.constants.iter().find(|one| nodes.contains(&one.slot.node));

@@ -138,7 +138,9 @@ fn certainty(
         Err(certainty) => return certainty,
     };
     let mut behind = skip_between(bytes, end);
-    while is_list && bytes.get(behind) == Some(&b',') {
+    // So much of a list says as much as its end would, and must not be held for it.
+    let is_long = |behind: usize| behind - first > max_record_bytes;
+    while is_list && !is_long(behind) && bytes.get(behind) == Some(&b',') {
         let next = skip_between(bytes, behind + 1);
         match bytes.get(next) {
             None => return at_end,
@@ -150,7 +152,8 @@ fn certainty(
             Err(certainty) => return certainty,
         };
     }
-    if is_list {
+    let is_open = is_list && is_long(behind);
+    if is_list && !is_open {
         match bytes.get(behind) {
             None => return at_end,
             Some(b']') => behind = skip_between(bytes, behind + 1),
@@ -158,6 +161,7 @@ fn certainty(
         }
     }
     match bytes.get(behind) {
+        _ if is_open => {}
         None if !block.last => return Certainty::NeedsMore,
         None | Some(b'{' | b'[') => {}
         Some(_) => return Certainty::Doubtful,
@@ -215,9 +219,10 @@ fn inside_string(bytes: &[u8], at: usize) -> Reading {
             b'"' if value_may_stand || after == After::OpenObject => {
                 scan::string(bytes, at + 1).map(|text| (text.end + 1, After::String))
             }
-            // Behind a closed object the next record may begin.
+            0x1E if after == After::Value => Ok((at + 1, After::Value)),
+            // Behind a closed object the next record may begin, or the next list of records.
             b'{' if value_may_stand || after == After::Value => Ok((at + 1, After::OpenObject)),
-            b'[' if value_may_stand => Ok((at + 1, After::OpenList)),
+            b'[' if value_may_stand || after == After::Value => Ok((at + 1, After::OpenList)),
             b':' if after == After::String => Ok((at + 1, After::Colon)),
             b',' if matches!(after, After::String | After::Value) => Ok((at + 1, After::Comma)),
             b'}' if matches!(after, After::String | After::Value | After::OpenObject) => {

@@ -19,6 +19,23 @@ pub const RECOVERED: &str = "recovered";
 /// What a folder of error output ends with, whatever the type.
 pub(super) const FAILED: &str = "-failed";
 
+/// The types that Firehose's documentation names.
+const TYPES: [&str; 6] = [
+    "processing-failed",
+    "format-conversion-failed",
+    "decompression-failed",
+    "AmazonOpenSearchService-failed",
+    "splunk-failed",
+    "http-endpoint-failed",
+];
+
+/// Whether a folder of a key is one of error output; `fit` is how the layout of data reads the key. A
+/// value that the layout has a place for may be anything, `login-failed`, too, but none of the types.
+pub(super) fn is_error_output(folder: &str, fit: Fit) -> bool {
+    let is_alike = folder.ends_with(FAILED) && !folder.contains('=') && fit != Fit::Right;
+    TYPES.contains(&folder) || is_alike
+}
+
 /// A stream's error prefix, as it is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorPrefix(Expression);

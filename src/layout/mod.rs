@@ -341,13 +341,12 @@ impl Layout {
                 if bytes == 0 { Exclusion::FolderMarker } else { Exclusion::FolderWithBytes };
             return Some(marker);
         }
-        let folders = key.rsplit('/').skip(1);
-        if folders.into_iter().any(|folder| folder.ends_with(errors::FAILED))
+        let (fit, readings, _) = self.readings(key);
+        if key.rsplit('/').skip(1).any(|folder| errors::is_error_output(folder, fit))
             || self.error_lead.as_ref().is_some_and(|lead| key.starts_with(lead.as_str()))
         {
             return Some(Exclusion::ErrorOutput);
         }
-        let (fit, readings, _) = self.readings(key);
         match (fit, readings.first()) {
             (Fit::Not, _) | (_, None) => Some(Exclusion::OutsideHours),
             (Fit::Below, _) => Some(Exclusion::BelowHour),

@@ -1,6 +1,8 @@
 //! The columns of one day and those of another, or those that are pinned → what is new, lost, or of
 //! another type.
 
+use std::collections::HashMap;
+
 use super::{ColumnType, Path, Pins};
 
 /// How a column differs.
@@ -14,9 +16,10 @@ pub enum Change {
 /// The changes from `before` to `now`, by path. Columns of which nothing was seen but null say nothing
 /// of their type: they are neither new nor of another type.
 pub fn diff(before: &Pins, now: &Pins) -> Vec<(String, Change)> {
+    let (in_before, in_now) = (Named::of(before), Named::of(now));
     let mut changes: Vec<(String, Change)> = Vec::new();
     for (path, column_type) in now {
-        let (now, known) = (*column_type, find(before, path));
+        let (now, known) = (*column_type, in_before.find(path));
         match known {
             _ if now == ColumnType::Null => {}
             None | Some(ColumnType::Null) => changes.push((path.clone(), Change::New { now })),
@@ -28,7 +31,7 @@ pub fn diff(before: &Pins, now: &Pins) -> Vec<(String, Change)> {
     }
     for (path, before) in before {
         let is_null = *before == ColumnType::Null;
-        if !is_null && find(now, path).is_none_or(|now| now == ColumnType::Null) {
+        if !is_null && in_now.find(path).is_none_or(|now| now == ColumnType::Null) {
             changes.push((path.clone(), Change::Lost { before: *before }));
         }
     }
@@ -36,14 +39,41 @@ pub fn diff(before: &Pins, now: &Pins) -> Vec<(String, Change)> {
     changes
 }
 
-/// The type of a column, whichever of its names it stands under.
-fn find(columns: &Pins, path: &str) -> Option<ColumnType> {
-    let is_same = |known: &str| {
-        let name_of =
-            |text: &str, name: &str| text.starts_with('/') && Path::of_pointer(text).is_named(name);
-        known == path || name_of(known, path) || name_of(path, known)
-    };
-    columns.get(path).or_else(|| columns.iter().find(|(k, _)| is_same(k)).map(|(_, t)| t)).copied()
+/// Columns, to be found by any of their names.
+struct Named<'p> {
+    columns: &'p Pins,
+    /// Of pointers, by the two names that columns have in tables.
+    by_name: HashMap<String, ColumnType>,
+}
+
+impl<'p> Named<'p> {
+    fn of(columns: &'p Pins) -> Self {
+        let mut by_name = HashMap::new();
+        for (path, column_type) in columns {
+            for name in names(path) {
+                by_name.entry(name).or_insert(*column_type);
+            }
+        }
+        Named { columns, by_name }
+    }
+
+    /// The type of a column, whichever of its names it stands under.
+    fn find(&self, path: &str) -> Option<ColumnType> {
+        let as_typed = || self.columns.get(path);
+        let by_pointer = || self.by_name.get(path);
+        let by_name = || names(path).into_iter().find_map(|name| self.columns.get(&name));
+        as_typed().or_else(by_pointer).or_else(by_name).copied()
+    }
+}
+
+/// The names by which [`Path::is_named`] knows a pointer, besides itself.
+fn names(path: &str) -> Vec<String> {
+    if !path.starts_with('/') {
+        return Vec::new();
+    }
+    let path = Path::of_pointer(path);
+    let dotted = path.keys().collect::<Vec<_>>().join(".");
+    vec![dotted, path.flat_name()]
 }
 
 #[cfg(test)]

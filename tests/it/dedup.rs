@@ -113,6 +113,19 @@ fn a_bucket_gives_the_day_that_a_folder_gives() {
 }
 
 #[test]
+fn records_of_the_same_bytes_in_other_partitions_are_not_the_same() {
+    let place = Place::new();
+    for (at, event) in ["login", "logout", "logout"].iter().enumerate() {
+        let key = key("s", "2022-04-18T03:00:00", at as u32);
+        place.put(&format!("event={event}/{key}"), r#"{"u":1}"#);
+    }
+    let layout = "event=!{partitionKeyFromQuery:event}/!{timestamp:yyyy/MM/dd/HH/}";
+    place.run(&format!("{LINE} --layout {layout} --dedup-hash")).ends(0);
+    assert_eq!(place.records(DAY).column("event"), [json!("login"), json!("logout")]);
+    assert_eq!(place.manifest(DAY).records.duplicates_dropped, 1);
+}
+
+#[test]
 fn a_dedup_field_that_no_record_has_is_a_mistake_and_nothing_is_published() {
     let place = doubled();
     let says = ["none of 10 records of the day has the field \"event_id\"", "--dedup-key"];

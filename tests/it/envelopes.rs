@@ -129,21 +129,42 @@ fn events_of_kinesis_and_notifications_of_sns_are_opened() {
 }
 
 #[test]
-fn an_envelope_that_can_not_be_opened_is_quarantined_whole_and_the_others_are_read() {
+fn among_envelopes_another_record_stays_and_a_cut_one_is_quarantined() {
     let place = Place::new();
     let good = logs(&[("1", NOON, "one".into())]);
-    let bad = r#"{"messageType":"DATA_MESSAGE","logEvents":7}"#;
+    let other = r#"{"messageType":"DATA_MESSAGE","logEvents":7}"#;
     let cut = &good[..good.len() - 5];
-    let text = format!("{good}{bad}{good}{cut}");
-    place.put(&key("s", "2022-04-18T03:00:00", 1), &text);
-    place
-        .run(FETCH)
-        .ends_and_says(3, &["2 places quarantined", "other fields than those of its kind"]);
+    place.put(&key("s", "2022-04-18T03:00:00", 1), format!("{good}{other}{good}{cut}"));
+    place.run(FETCH).ends_and_says(3, &["1 place quarantined"]);
     let lost = place.table("quarantine/local_date=2022-04-18/part-00000.parquet");
-    let cells = lost.cells(&["offset", "bytes_len"]);
-    assert_eq!(cells[0], [json!(good.len()), json!(bad.len())]);
-    assert_eq!(cells[1], [json!(2 * good.len() + bad.len()), json!(cut.len())]);
-    assert_eq!(place.records(DAY).rows(), 2);
+    let at = 2 * good.len() + other.len();
+    assert_eq!(lost.cells(&["offset", "bytes_len"]), [[json!(at), json!(cut.len())]]);
+    assert_eq!(place.records(DAY).column("logEvents"), [json!(null), json!(7), json!(null)]);
+}
+
+#[test]
+fn data_that_is_no_record_is_quarantined_alone_and_can_be_read_again() {
+    let place = Place::new();
+    let data = |text: &str| format!(r#"{{"kinesis":{{"data":"{}"}}}}"#, STANDARD.encode(text));
+    let front = format!(r#"{{"Records":[{},"#, data(r#"{"n":1}{"n":2}"#));
+    let event = format!("{front}{},{}]}}", data("text"), data(r#"{"n":3}"#));
+    place.put(&key("s", "2022-04-18T03:00:00", 1), event);
+    place.run(FETCH).ends_and_says(3, &["envelope of Kinesis with data that is no JSON object"]);
+    let lost = place.table("quarantine/local_date=2022-04-18/part-00000.parquet");
+    let datum = format!("\"{}\"", STANDARD.encode("text"));
+    let at = front.len() + r#"{"kinesis":{"data":"#.len();
+    assert_eq!(lost.cells(&["offset", "bytes_len"]), [[json!(at), json!(datum.len())]]);
+    assert_eq!(place.records(DAY).column("n"), [json!(1), json!(2), json!(3)]);
+}
+
+#[test]
+fn many_bad_envelopes_are_counted_and_not_listed() {
+    let place = Place::new();
+    let event = r#"{"Records":[{"kinesis":{"data":"%"}}]}"#;
+    place.put(&key("s", "2022-04-18T03:00:00", 1), event.repeat(20_000));
+    place.run(FETCH).ends_and_says(3, &["20,000 places quarantined"]);
+    let lost = place.table("quarantine/local_date=2022-04-18/part-00000.parquet");
+    assert!(lost.rows() <= 10_001, "{}", lost.rows());
 }
 
 proptest! {

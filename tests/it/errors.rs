@@ -135,6 +135,38 @@ fn a_bucket_gives_what_a_folder_gives() {
 }
 
 #[test]
+fn a_partition_whose_name_ends_like_error_output_is_data() {
+    let place = Place::new();
+    for (at, event) in ["login-failed", "login"].iter().enumerate() {
+        let key = key("s", "2022-04-18T03:00:00", at as u32);
+        place.put(&format!("{event}/{key}"), r#"{"u":1}"#);
+        place.put(&format!("e={event}/{key}"), r#"{"u":1}"#);
+    }
+    place.put(
+        &format!("processing-failed/{}", key("s", "2022-04-18T03:00:00", 9)),
+        failed("{}", NOON),
+    );
+    for lead in ["", "e="] {
+        let layout = format!("{lead}!{{partitionKeyFromQuery:e}}/!{{timestamp:yyyy/MM/dd/HH/}}");
+        for recover in ["", " --recover"] {
+            place.run(&format!("{FETCH} --layout {layout}{recover}"));
+            let events = place.records(DAY).column("e");
+            assert!(events.contains(&json!("login-failed")), "{lead}{recover}: {events:?}");
+            assert!(!events.contains(&json!("processing-failed")), "{lead}{recover}: {events:?}");
+        }
+    }
+}
+
+#[test]
+fn data_with_a_byte_order_mark_is_recovered() {
+    let place = Place::new();
+    let errors = [failed("\u{feff}{\"id\":1}", NOON), failed("\u{feff}{\"id\":2}", NOON)].concat();
+    place.put(&format!("processing-failed/{}", key("s", "2022-04-18T03:34:00", 2)), errors);
+    place.run(&format!("{FETCH} --recover")).ends(0);
+    assert_eq!(place.records(DAY).column("id"), [json!(1), json!(2)]);
+}
+
+#[test]
 fn what_can_not_be_recovered_is_quarantined_and_takes_no_neighbour_along() {
     let place = Place::new();
     let bad = [

@@ -219,6 +219,13 @@ fn reading_goes_on_at_the_next_certain_record() {
         // Lists within a damaged record, whose comma is gone.
         (br#"{"a":[[{"b":1}][{"b":2}]]}{"a":3}"#, 1, vec![(0, 26, Reason::UnexpectedByte)]),
         (br#"{"a":[{"b":1}{"b":2},{"b":3}]}{"a":3}"#, 1, vec![(0, 30, Reason::UnexpectedByte)]),
+        // What looks like a list of records, or follows a record separator, in a string.
+        (br#"{"a":@,"s":"}{"}[{":":{"}{":1}}]{"z":1}"#, 1, vec![(0, 32, Reason::UnexpectedByte)]),
+        (
+            b"{\"a\":@,\"s\":\"}{\"}\x1e{\":\":{\"}{\":1}}{\"z\":1}",
+            1,
+            vec![(0, 31, Reason::UnexpectedByte)],
+        ),
         // Between commas no place is certain: what follows may lie in the damaged record.
         (br#"{"a":1},{"a":x},{"a":3},{"a":4}"#, 1, vec![(8, 23, Reason::UnexpectedByte)]),
     ] {
