@@ -48,7 +48,8 @@ pub fn with_records(
     if let Some(days) = span(&future) {
         lines.push(format!("not published: {days}, not begun"));
     }
-    match begun.is_empty() {
+    // Where all that was published has expired, nothing is to be done.
+    match begun.is_empty() && kept.is_empty() {
         true => {
             Err(Error::usage(lines.join("; "), "give a day that has begun and that has objects"))
         }

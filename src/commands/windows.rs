@@ -324,7 +324,12 @@ pub fn job_error(error: JobError) -> Error {
         | JobError::NoTimeInField { .. }
         | JobError::NoDedupField { .. }
         | JobError::LayoutUnclear { .. }
-        | JobError::NothingFits { .. }) => Error::Usage { message: error.to_string(), hint: None },
-        other => Error::failed(other),
+        | JobError::NothingFits { .. }) => {
+            Error::Usage { message: error.to_string(), hint: error.hint() }
+        }
+        other => {
+            let hint = other.hint();
+            Error::Failed { source: Box::new(other), hint }
+        }
     }
 }

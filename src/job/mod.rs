@@ -82,16 +82,11 @@ pub enum JobError {
     Chart(#[from] ChartError),
     #[error("{key} is not what it was when it was first read in this run; run again")]
     NotTheSame { key: String },
-    #[error("{source_name} {problem}: {advice}{}", like(.keys))]
+    #[error("{source_name} {problem}: {advice}")]
     NoYears { source_name: String, problem: &'static str, advice: String, keys: Vec<String> },
-    #[error(
-        "no key of {source_name} is made by --layout '{layout}', which begins behind --source{}",
-        like(.keys)
-    )]
+    #[error("no key of {source_name} is made by --layout '{layout}', which begins behind --source")]
     NothingFits { source_name: String, layout: String, keys: Vec<String> },
-    #[error(
-        "it is not clear how the keys are made; give one of\n  {}{}", .layouts.join("\n  "), like(.keys)
-    )]
+    #[error("it is not clear how the keys are made: --layout is needed")]
     LayoutUnclear { layouts: Vec<String>, keys: Vec<String> },
     #[error(
         "no record has the time field {field:?}: nothing is published; check --time-field against \
@@ -127,11 +122,18 @@ pub enum JobError {
     StartOver { key: String, finding: Finding },
 }
 
-/// The end of a message: keys as examples.
-fn like(keys: &[String]) -> String {
-    match keys {
-        [] => String::new(),
-        keys => format!("\n  keys of it: {}", keys.join("\n              ")),
+impl JobError {
+    /// What stands below the message: layouts to choose from, and keys as examples.
+    pub fn hint(&self) -> Option<String> {
+        let (layouts, keys): (&[String], _) = match self {
+            JobError::LayoutUnclear { layouts, keys } => (layouts, keys),
+            JobError::NoYears { keys, .. } | JobError::NothingFits { keys, .. } => (&[], keys),
+            _ => return None,
+        };
+        let layouts = layouts.iter().map(|layout| format!("it may be {layout}"));
+        let lines: Vec<String> =
+            layouts.chain(keys.iter().map(|key| format!("a key is {key}"))).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 }
 

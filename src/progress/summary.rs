@@ -208,7 +208,7 @@ impl Summary {
         let left_out = [
             (records.before, "before it"),
             (records.after, "after it"),
-            (records.duplicates, "duplicates"),
+            (records.duplicates, if records.duplicates == 1 { "duplicate" } else { "duplicates" }),
         ];
         let left_out: Vec<String> = (left_out.iter().filter(|(count, _)| *count > 0))
             .map(|(count, what)| format!("{} {what}", count_text(*count)))

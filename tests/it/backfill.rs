@@ -255,6 +255,8 @@ fn days_whose_raw_objects_expired_are_left_as_published() {
         "2 days: 0 made, 2 left",
     ];
     place.run(line).ends_and_says(0, &words);
+    let line = "sync --from 2022-04-16 --to 2022-04-17 --tz Asia/Seoul --export records";
+    place.run(line).ends_and_says(0, &["left as published: 2022-04-17, before"]);
     assert!(place.published() == before);
 }
 
