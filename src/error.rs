@@ -27,6 +27,20 @@ pub enum ExitCode {
     Interrupted = 130,
 }
 
+impl ExitCode {
+    /// The one that says more of two parts of a run.
+    pub fn worse(self, other: ExitCode) -> ExitCode {
+        let rank = |code: ExitCode| match code {
+            ExitCode::Complete => 0,
+            ExitCode::Skipped => 1,
+            ExitCode::Usage => 2,
+            ExitCode::Failed => 3,
+            ExitCode::Interrupted => 4,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
 impl From<ExitCode> for std::process::ExitCode {
     fn from(code: ExitCode) -> Self {
         std::process::ExitCode::from(code as u8)
@@ -75,6 +89,20 @@ impl Error {
     /// An I/O error together with what was being done, as `can't read rawcat.toml`.
     pub fn io(doing: impl Into<String>, source: io::Error) -> Error {
         Error::failed(Context { message: doing.into(), source })
+    }
+
+    /// The same, as it is said among several days.
+    pub fn of_day(self, day: &str) -> Error {
+        match self {
+            Error::Usage { message, hint } => {
+                Error::Usage { message: format!("{day}: {message}"), hint }
+            }
+            Error::Failed { source, hint } => {
+                let source = OfDay { day: day.to_string(), source };
+                Error::Failed { source: Box::new(source), hint }
+            }
+            other => other,
+        }
     }
 
     pub fn exit_code(&self) -> ExitCode {
@@ -145,6 +173,24 @@ fn half(publishing: bool) -> &'static str {
 pub fn wants_colour() -> bool {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
+}
+
+#[derive(Debug)]
+struct OfDay {
+    day: String,
+    source: Box<dyn StdError + Send + Sync>,
+}
+
+impl fmt::Display for OfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.day, self.source)
+    }
+}
+
+impl StdError for OfDay {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.source()
+    }
 }
 
 #[derive(Debug)]

@@ -93,9 +93,17 @@ struct Board {
 
 struct State {
     started: Instant,
+    day: Option<Day>,
     phase: Option<Running>,
     bar: Option<ProgressBar>,
     last_line: Instant,
+}
+
+/// One of several days that a run makes.
+struct Day {
+    name: String,
+    at: usize,
+    of: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -119,10 +127,21 @@ impl Progress {
                 on_terminal,
                 done_objects: AtomicU64::new(0),
                 done_bytes: AtomicU64::new(0),
-                state: Mutex::new(State { started: now, phase: None, bar: None, last_line: now }),
+                state: Mutex::new(State {
+                    started: now,
+                    day: None,
+                    phase: None,
+                    bar: None,
+                    last_line: now,
+                }),
                 ticker: Mutex::new(None),
             }),
         }
+    }
+
+    /// Begins the day `at` (from 0) of `of`: bars and lines count over all of them.
+    pub fn day(&self, name: &str, at: usize, of: usize) {
+        self.board.state().day = Some(Day { name: name.to_string(), at, of });
     }
 
     /// Begins a phase and sets the counts to 0. Totals of 0 mean that they are not known.
@@ -137,7 +156,8 @@ impl Progress {
         board.done_bytes.store(0, Ordering::Relaxed);
         state.phase = Some(running);
         if board.mode == Mode::Verbose {
-            board.say(&state, &begin_line(&running));
+            let line = format!("{}{}", of_days(&state.day), begin_line(&running));
+            board.say(&state, &line);
         }
         drop(state);
         board.start_ticker(&self.board);
@@ -218,20 +238,19 @@ impl Board {
             if state.bar.is_none() && state.started.elapsed() < BAR_AFTER {
                 return;
             }
+            let (done, total) = done_of(&state.day, &running, objects, bytes);
+            let prefix = format!("{}{}", of_days(&state.day), running.phase.name());
             let bar = state.bar.get_or_insert_with(new_bar);
-            let (done, total) = match running.total_bytes {
-                0 => (objects, running.total_objects),
-                total => (bytes, total),
-            };
-            bar.set_length(total.max(1));
-            bar.set_position(done.min(total.max(1)));
-            bar.set_prefix(running.phase.name());
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.set_prefix(prefix);
             bar.set_message(counts(&running, objects, bytes));
             bar.tick();
         } else if state.last_line.elapsed() >= LINE_EVERY {
             state.last_line = Instant::now();
             let counts = counts(&running, objects, bytes);
-            self.say(&state, &format!("{}: {counts}", running.phase.name()));
+            let line = format!("{}{}: {counts}", of_days(&state.day), running.phase.name());
+            self.say(&state, &line);
         }
     }
 
@@ -269,6 +288,30 @@ fn new_bar() -> ProgressBar {
 fn to_stderr(line: &str) {
     // When stderr is gone there is nobody left to tell.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// `day 3 of 30, 2022-04-18: `, where there are several.
+fn of_days(day: &Option<Day>) -> String {
+    let text = |Day { name, at, of }: &Day| format!("day {} of {of}, {name}: ", at + 1);
+    day.as_ref().map(text).unwrap_or_default()
+}
+
+/// How far a bar is, and its length: over all days, each as long as any other, of which reading is
+/// what takes time.
+fn done_of(day: &Option<Day>, running: &Running, objects: u64, bytes: u64) -> (u64, u64) {
+    const DAY: u64 = 1_000;
+    let (done, total) = match running.total_bytes {
+        0 => (objects, running.total_objects.max(1)),
+        total => (bytes, total),
+    };
+    let done = done.min(total);
+    let Some(day) = day else { return (done, total) };
+    let share = match running.phase {
+        Phase::Listing => 0,
+        Phase::Reading => (u128::from(done) * u128::from(DAY) / u128::from(total)) as u64,
+        Phase::Writing => DAY,
+    };
+    (day.at as u64 * DAY + share, day.of as u64 * DAY)
 }
 
 fn begin_line(running: &Running) -> String {
@@ -317,6 +360,14 @@ mod tests {
         let line = counts(&reading(), 78, 350_000_000);
         assert_eq!(line, "78 of 1,560 objects, 350.0 MB of 750.0 MB");
         assert_eq!(begin_line(&reading()), "reading 1,560 objects, 750.0 MB");
+    }
+
+    #[test]
+    fn of_several_days_the_bar_is_over_all_of_them() {
+        let day = Some(Day { name: "2022-04-18".to_string(), at: 2, of: 30 });
+        assert_eq!(of_days(&day), "day 3 of 30, 2022-04-18: ");
+        assert_eq!(done_of(&day, &reading(), 78, 375_000_000), (2_500, 30_000));
+        assert_eq!(done_of(&None, &reading(), 78, 375_000_000), (375_000_000, 750_000_000));
     }
 
     #[test]

@@ -309,18 +309,36 @@ impl Zip {
 
     /// Stored data of unknown length goes on until a descriptor agrees with it.
     fn until_descriptor(&self, data: &[u8], out: &mut [u8]) -> (usize, usize, Pace) {
-        let found = memmem::find(data, &DESCRIPTOR);
-        let plain = match found {
-            Some(0) if data.len() < DESCRIPTOR_BYTES_MAX => 0,
-            Some(0) if self.descriptor_len(data).is_some() => return (0, 0, Pace::Over),
-            Some(0) => 1,
-            Some(at) => at,
-            // The end may be the front of a descriptor.
-            None => data.len().saturating_sub(DESCRIPTOR.len() - 1),
+        let data = &data[..data.len().min(out.len() + DESCRIPTOR_BYTES_MAX)];
+        let at_front = data.starts_with(&DESCRIPTOR);
+        let plain = match at_front {
+            true if data.len() < DESCRIPTOR_BYTES_MAX => 0,
+            true if self.descriptor_len(data).is_some() => return (0, 0, Pace::Over),
+            _ => {
+                let behind = usize::from(at_front);
+                let mut found = memmem::find_iter(&data[behind..], &DESCRIPTOR);
+                let found = found.find(|at| self.may_end_at(&data[behind..], *at, behind));
+                // The end may be the front of a descriptor.
+                let end = data.len().saturating_sub(DESCRIPTOR.len() - 1);
+                found.map_or(end, |at| behind + at)
+            }
         };
         let count = plain.min(out.len());
         out[..count].copy_from_slice(&data[..count]);
         (count, count, if count == 0 { Pace::Hungry } else { Pace::On })
+    }
+
+    /// Whether a descriptor may stand at this place of `data`, `before` bytes of which went by: its
+    /// lengths are those of the data so far, or there is too little to tell. Its checksum is
+    /// looked at once the data before it was summed.
+    fn may_end_at(&self, data: &[u8], at: usize, before: usize) -> bool {
+        let length = self.content + (before + at) as u64;
+        let descriptor = &data[at..];
+        let short = [length as u32; 2].map(u32::to_le_bytes).concat();
+        let long = [length; 2].map(u64::to_le_bytes).concat();
+        descriptor.len() < DESCRIPTOR_BYTES_MAX
+            || descriptor[8..16] == short[..]
+            || descriptor[8..24] == long[..]
     }
 
     fn data_ended(&mut self, entry: Entry) -> Result<Turn, Contradiction> {

@@ -53,7 +53,7 @@ pub fn cat(config: &CatConfig, interrupt: &Interrupt) -> Result<ExitCode, Error>
                         nothing_found("records", &spec.window, printed.nearest)
                     ));
                 }
-                take_layout(&mut specs[at + 1..], &printed.inferred, config.mode == Mode::Quiet);
+                take_layout(&mut specs, at, &printed.inferred, config.mode == Mode::Quiet);
             }
         }
         CatWhat::Key(key) => {

@@ -11,6 +11,8 @@ pub enum Done {
     Made { took: Duration, why: Option<String> },
     /// It was not made, for this reason.
     Left(String),
+    /// It could not be made; the reason was said.
+    Failed,
 }
 
 /// A line of the table.
@@ -41,10 +43,12 @@ pub fn table(rows: &[Row]) -> String {
     }
     let made = rows.iter().filter(|row| matches!(row.done, Done::Made { .. })).count();
     let records = rows.iter().filter_map(|row| row.manifest.as_ref()).map(|m| m.records.day);
+    let failed = rows.iter().filter(|row| matches!(row.done, Done::Failed)).count();
+    let failures = if failed == 0 { String::new() } else { format!(", {failed} failed") };
     text.push_str(&format!(
-        "{}: {made} made, {} left as they were; {}\n",
+        "{}: {made} made, {} left as they were{failures}; {}\n",
         counted(&count_text(rows.len() as u64), "day"),
-        rows.len() - made,
+        rows.len() - made - failed,
         counted(&count_text(records.sum()), "record")
     ));
     text
@@ -55,6 +59,7 @@ fn line(row: &Row) -> [String; 6] {
         Done::Made { took, why: None } => took_text(*took),
         Done::Made { took, why: Some(why) } => format!("{}: {why}", took_text(*took)),
         Done::Left(why) => why.clone(),
+        Done::Failed => "FAILED".to_string(),
     };
     let Some(manifest) = &row.manifest else {
         let none = || "-".to_string();

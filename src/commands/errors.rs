@@ -37,7 +37,8 @@ pub fn errors(config: &ErrorsConfig, interrupt: &Interrupt) -> Result<ExitCode, 
             }
             Ok(())
         };
-        let found = read_errors(spec, &raw.store, &progress, interrupt.flag(), &mut take);
+        let found =
+            read_errors(spec, &raw.source, &raw.store, &progress, interrupt.flag(), &mut take);
         progress.finish();
         let found = found.map_err(|error| match error {
             ErrorsError::Job(error) => job_error(error),
@@ -52,7 +53,7 @@ pub fn errors(config: &ErrorsConfig, interrupt: &Interrupt) -> Result<ExitCode, 
         if !say_skipped(&found) {
             code = ExitCode::Skipped;
         }
-        take_layout(&mut specs[at + 1..], &found.inferred, config.mode == Mode::Quiet);
+        take_layout(&mut specs, at, &found.inferred, config.mode == Mode::Quiet);
     }
     Ok(code)
 }
@@ -117,7 +118,10 @@ fn to_text(spec: &JobSpec, found: &ErrorsFound) -> String {
     let name =
         window.date.map_or_else(|| window.describe(), |date| format!("{date} in {}", window.tz));
     if found.failed.is_empty() {
-        return format!("nothing failed on {name}\n");
+        return match found.unread.is_empty() && found.lost.is_empty() {
+            true => format!("nothing failed on {name}\n"),
+            false => format!("no error record of {name} could be read\n"),
+        };
     }
     let mut rows = vec![["hour", "type", "cause", "records"].map(str::to_string)];
     let mut causes: BTreeMap<&str, &str> = BTreeMap::new();

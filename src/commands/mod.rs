@@ -10,6 +10,7 @@ mod plan;
 pub mod policy;
 mod range;
 mod schema;
+mod told;
 mod windows;
 
 pub use cat::cat;

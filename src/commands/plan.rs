@@ -44,7 +44,7 @@ pub fn plan(config: &FetchConfig, interrupt: &Interrupt) -> Result<ExitCode, Err
             say(&format!("rawcat: {}", nothing_found("objects", &spec.window, plan.nearest)));
         }
         let inferred = plan.inferred.then_some(plan.layout);
-        take_layout(&mut specs[at + 1..], &inferred, config.mode == Mode::Quiet);
+        take_layout(&mut specs, at, &inferred, config.mode == Mode::Quiet);
     }
     Ok(code)
 }

@@ -49,9 +49,7 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
             let found = schema_of(&spec, &raw.source, &raw.store, &progress, interrupt.flag());
             progress.finish();
             let found = found.map_err(job_error)?;
-            if !found.manifest.verdict.complete {
-                code = ExitCode::Skipped;
-            }
+            code = code_of(&found, &format!("{date}: "));
             if found.rows == 0 {
                 say(&format!("rawcat: {}", nothing_found("records", &spec.window, found.nearest)));
             }
@@ -66,9 +64,6 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
         let found = schema_of(spec, &raw.source, &raw.store, &progress, interrupt.flag());
         progress.finish();
         let found = found.map_err(job_error)?;
-        if !found.manifest.verdict.complete {
-            code = ExitCode::Skipped;
-        }
         let text = match (&before, config.json) {
             (Some((before, columns)), is_json) => {
                 let changes = diff(columns, &types(&found));
@@ -85,10 +80,11 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
         if found.rows == 0 {
             say(&format!("rawcat: {}", nothing_found("records", &spec.window, found.nearest)));
         }
-        for reason in found.manifest.verdict.reasons.iter().filter(|_| code == ExitCode::Skipped) {
-            say(&format!("rawcat: {reason}"));
+        let day = spec.window.date.filter(|_| !alone).map(|date| format!("{date}: "));
+        if code_of(&found, &day.unwrap_or_default()) == ExitCode::Skipped {
+            code = ExitCode::Skipped;
         }
-        take_layout(&mut specs[at + 1..], &found.inferred, config.mode == Mode::Quiet);
+        take_layout(&mut specs, at, &found.inferred, config.mode == Mode::Quiet);
         if let Some(path) = &config.pin {
             let doing = || format!("can't write {}", path.display());
             std::fs::write(path, pins_to_json(&pins(&found)))
@@ -104,6 +100,15 @@ pub fn schema(config: &SchemaConfig, interrupt: &Interrupt) -> Result<ExitCode, 
         }
     }
     Ok(code)
+}
+
+/// Says why a reading is incomplete, where it is.
+fn code_of(found: &DaySchema, day: &str) -> ExitCode {
+    let verdict = &found.manifest.verdict;
+    for reason in verdict.reasons.iter().filter(|_| !verdict.complete) {
+        say(&format!("rawcat: {day}{reason}"));
+    }
+    if verdict.complete { ExitCode::Complete } else { ExitCode::Skipped }
 }
 
 /// All columns, as they are.

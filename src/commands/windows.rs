@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use crate::aggregate::Metrics;
 use crate::chart::ChartError;
@@ -12,7 +12,7 @@ use crate::codec::DecodeLimits;
 use crate::config::{FetchConfig, InputConfig, S3Config, Same, Selection, Source, Span};
 use crate::envelope::Envelope;
 use crate::error::{Error, say};
-use crate::job::{Dedup, Envelopes, Export, JobError, JobSpec, NearestHours};
+use crate::job::{Dedup, Envelopes, Export, JobError, JobSpec, LayoutFrom, NearestHours};
 use crate::json::Identity;
 use crate::layout::{self, ErrorPrefix, Layout, ZoneHistory};
 use crate::publish::{PublishError, Published};
@@ -74,7 +74,7 @@ pub fn read_spec(input: &InputConfig, raw: &Raw, window: Window) -> Result<JobSp
     Ok(JobSpec {
         window,
         layout: Arc::clone(&raw.layout),
-        layout_is_given: raw.layout_is_given,
+        layout_from: raw.layout_from,
         error_prefix: raw.error_prefix.clone(),
         envelopes: match input.envelope {
             EnvelopeKind::Auto => Envelopes::Recognised,
@@ -107,21 +107,25 @@ pub fn read_spec(input: &InputConfig, raw: &Raw, window: Window) -> Result<JobSp
         jobs: input.jobs.get(),
         settle: chrono::TimeDelta::zero(),
         accept_incomplete: false,
-        now_utc: Utc::now(),
+        next_from: None,
+        now_utc: raw.now_utc,
         picture: (1200, None),
         panels: 4,
     })
 }
 
-/// Takes over the layout that one window's keys told, and says so once.
-pub fn take_layout(specs: &mut [JobSpec], inferred: &Option<Arc<Layout>>, quiet: bool) {
-    let Some(layout) = inferred else { return };
+/// Takes over the layout that the keys of one window told for those behind it, and says so once.
+pub fn take_layout(specs: &mut [JobSpec], at: usize, told: &Option<Arc<Layout>>, quiet: bool) {
+    let Some(layout) = told.as_ref().filter(|_| specs[at].layout_from == LayoutFrom::Default)
+    else {
+        return;
+    };
     if !quiet {
         say(&format!("note: the keys are made by --layout '{}'", layout.prefix()));
     }
-    for spec in specs {
+    for spec in &mut specs[at + 1..] {
         spec.layout = Arc::clone(layout);
-        spec.layout_is_given = true;
+        spec.layout_from = LayoutFrom::Keys;
     }
 }
 
@@ -170,8 +174,10 @@ pub struct Raw {
     /// As it is shown and written down.
     pub source: String,
     pub layout: Arc<Layout>,
-    pub layout_is_given: bool,
+    pub layout_from: LayoutFrom,
     pub error_prefix: Option<ErrorPrefix>,
+    /// When the command began: all its days are as old as they are now.
+    pub now_utc: DateTime<Utc>,
 }
 
 /// Opens the source; where a delivery stream knows it, the stream is asked first.
@@ -183,13 +189,17 @@ pub fn open_raw(input: &InputConfig) -> Result<Raw, Error> {
         (None, None) => Ok(ZoneHistory::of(chrono_tz::UTC)),
     };
     let mut error_prefix = input.error_prefix.clone();
-    let (url, mut layout, layout_is_given) = match &input.source {
+    let (url, mut layout, layout_from) = match &input.source {
         Source::Place(url) => {
+            let from = match input.layout {
+                Some(_) => LayoutFrom::User,
+                None => LayoutFrom::Default,
+            };
             let layout = match &input.layout {
                 Some(prefix) => Layout::new(prefix.clone(), zones(None)?),
                 None => Layout::default().in_zones(zones(None)?),
             };
-            (url.clone(), layout, input.layout.is_some())
+            (url.clone(), layout, from)
         }
         Source::DeliveryStream(name) => {
             let delivery = describe(name, &options).map_err(Error::failed)?;
@@ -205,7 +215,7 @@ pub fn open_raw(input: &InputConfig) -> Result<Raw, Error> {
                 say("note: the stream converts records to ORC, which this version does not read");
             }
             let url = SourceUrl::S3 { bucket: delivery.bucket, prefix: String::new() };
-            (url, layout, true)
+            (url, layout, LayoutFrom::User)
         }
     };
     if let Some(prefix) = &input.error_prefix {
@@ -215,8 +225,9 @@ pub fn open_raw(input: &InputConfig) -> Result<Raw, Error> {
         store: Store::open(&url, &options).map_err(Error::failed)?,
         source: shown(&url),
         layout: Arc::new(layout),
-        layout_is_given,
+        layout_from,
         error_prefix,
+        now_utc: Utc::now(),
     })
 }
 
@@ -283,6 +294,16 @@ fn shown(source: &SourceUrl) -> String {
     SourceUrl::Folder(relative.unwrap_or_else(|| path.clone())).to_string()
 }
 
+/// True for what would fail any other day in the same way.
+pub fn concerns_all(error: &JobError) -> bool {
+    match error {
+        JobError::Interrupted => true,
+        JobError::Store(error) => error.concerns_whole_source(),
+        JobError::Publish(error) => !matches!(error, PublishError::FooterTooLong { .. }),
+        _ => false,
+    }
+}
+
 /// What a job's failure is to the user.
 pub fn job_error(error: JobError) -> Error {
     use crate::aggregate::AggregateError;
@@ -301,8 +322,14 @@ pub fn job_error(error: JobError) -> Error {
         }
         error @ (JobError::NoTimeField { .. }
         | JobError::NoTimeInField { .. }
+        | JobError::NoDedupField { .. }
         | JobError::LayoutUnclear { .. }
-        | JobError::NothingFits { .. }) => Error::Usage { message: error.to_string(), hint: None },
-        other => Error::failed(other),
+        | JobError::NothingFits { .. }) => {
+            Error::Usage { message: error.to_string(), hint: error.hint() }
+        }
+        other => {
+            let hint = other.hint();
+            Error::Failed { source: Box::new(other), hint }
+        }
     }
 }

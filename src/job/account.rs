@@ -5,24 +5,25 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
-use super::JobSpec;
 use super::gather::Gathered;
-use super::listing::name_and_reason;
+use super::listing::{Found, Listed, name_and_reason};
 use super::read::{
     SOURCE_ARRIVAL, SOURCE_ARRIVAL_UNREAD, SOURCE_HOUR, SOURCE_HOUR_UNREAD, SOURCE_NAME,
     SOURCE_NAME_UNREAD,
 };
 use super::survey::Survey;
+use super::{JobSpec, LayoutFrom};
 use crate::aggregate::{MetricNote, Metrics};
 use crate::json::{Identity, Projection};
 use crate::layout::Layout;
 use crate::progress::count_text;
 use crate::publish::{
-    BytesNote, ColumnNote, DriftNote, EnvelopesNote, ExcludedObjects, FailedObject, ListingNote,
-    MANIFEST_VERSION, Manifest, MetricEntry, ObjectsNote, PrefixNote, QuarantineNote, ReasonCount,
-    RecordsNote, SameObject, SameObjectsNote, State, TimeNote, Verdict, WindowNote, inputs_digest,
+    BytesNote, ColumnNote, DriftNote, EnvelopesNote, ExcludedObjects, FailedObject, Inputs,
+    ListingNote, MANIFEST_VERSION, Manifest, MetricEntry, ObjectsNote, PrefixNote, QuarantineNote,
+    ReasonCount, RecordsNote, RunNote, SameObject, SameObjectsNote, State, TimeNote, Verdict,
+    WindowNote, inputs_digest,
 };
-use crate::schema::{Change, ColumnSpec, diff};
+use crate::schema::{Change, ColumnSpec, Pins, diff};
 use crate::window::{Hour, ZONE_DATA_VERSION, describe_length};
 
 /// The books of a job, without its files and its clock.
@@ -100,8 +101,17 @@ pub(super) fn manifest(
                 .map(|found| &found.object)
                 .map(|object| (object.key.as_str(), object.bytes, object.etag.as_deref())),
         ),
+        run: RunNote { inputs: inputs(&survey.listed), ..RunNote::default() },
         ..Manifest::default()
     }
+}
+
+/// The objects to read, as a later run tells them apart.
+pub(super) fn inputs(listed: &Listed) -> Inputs {
+    Inputs::of(listed.objects.iter().map(|Found { object, .. }| {
+        let modified = || object.last_modified_utc.and_then(|at| at.timestamp_nanos_opt());
+        (object.key.as_str(), object.bytes, object.etag.as_deref().ok_or_else(modified))
+    }))
 }
 
 /// How the columns differ from those that are expected. A day without records says nothing.
@@ -148,8 +158,9 @@ pub(super) fn options(spec: &JobSpec, layout: &Layout) -> BTreeMap<String, Value
         ("chart", spec.export.chart),
     ];
     let exports: Vec<&str> = exports.iter().filter(|export| export.1).map(|e| e.0).collect();
-    let pins: BTreeMap<&str, String> =
-        spec.pins.iter().map(|(name, pin)| (name.as_str(), pin.to_string())).collect();
+    let pin_texts = |pins: &Pins| -> BTreeMap<String, String> {
+        pins.iter().map(|(name, pin)| (name.clone(), pin.to_string())).collect()
+    };
     let dedup_key = spec.dedup.identity.as_ref().map(Identity::fields).unwrap_or_default();
     let entries = [
         ("layout", json!(layout.prefix().to_string())),
@@ -160,7 +171,8 @@ pub(super) fn options(spec: &JobSpec, layout: &Layout) -> BTreeMap<String, Value
         ("time-field", json!(spec.rule.field)),
         ("field-tz", json!(spec.rule.field_tz.name())),
         ("fallback-key", json!(spec.rule.fallback_key)),
-        ("type", json!(pins)),
+        ("type", json!(pin_texts(&spec.pins))),
+        ("schema", json!(spec.expected.as_ref().map(pin_texts))),
         ("by", json!(spec.by)),
         (
             "metric",
@@ -196,7 +208,7 @@ fn listing(spec: &JobSpec, survey: &Survey) -> ListingNote {
         first_hour: utc(survey.listed.hours.first.start()),
         last_hour: utc(survey.listed.hours.last.start()),
         prefixes: prefixes.collect(),
-        layout_inferred: survey.inferred,
+        layout_inferred: survey.layout_from == LayoutFrom::Keys,
         empty_hours: empty_hours(spec, survey).into_iter().map(|hour| utc(hour.start())).collect(),
     }
 }
@@ -333,13 +345,21 @@ pub(super) const LISTING_CUT: &str = "the last hour that --max-late allows still
 pub(super) fn still_open(spec: &JobSpec) -> Option<String> {
     let since_end = spec.now_utc - spec.window.end_utc;
     if since_end < chrono::TimeDelta::zero() {
-        Some("the day has not ended yet".to_string())
+        Some(NOT_ENDED.to_string())
     } else if since_end < spec.settle {
         let settle = describe_length(spec.settle);
-        Some(format!("less than {settle} have passed since the day ended"))
+        Some(format!("less than {settle}{NOT_SETTLED}"))
     } else {
         None
     }
+}
+
+const NOT_ENDED: &str = "the day has not ended yet";
+const NOT_SETTLED: &str = " have passed since the day ended";
+
+/// True where a verdict has a reason of [`still_open`].
+pub(super) fn was_open(verdict: &Verdict) -> bool {
+    verdict.reasons.iter().any(|reason| reason == NOT_ENDED || reason.ends_with(NOT_SETTLED))
 }
 
 /// Listed hours of the window without any object, for the chart and the summary.

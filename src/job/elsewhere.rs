@@ -4,7 +4,7 @@
 use super::JobError;
 use super::listing::{Listed, nearest_hours};
 use super::sample::{sample, shown};
-use crate::layout::{self, Layout};
+use crate::layout::{self, ErrorOutput, Layout};
 use crate::store::Store;
 use crate::window::Hour;
 
@@ -34,6 +34,12 @@ pub(super) fn nearest(
         Ok((None, None)) => Err(no_years(store, source)),
         found => Ok(found.ok()),
     }
+}
+
+/// Whether the source, by a sample of its keys, holds anything that could not be delivered.
+pub(super) fn holds_errors(store: &Store, errors: &ErrorOutput) -> bool {
+    let keys = sample(store, "").unwrap_or_default();
+    keys.iter().any(|key| errors.contains(key))
 }
 
 /// Refuses a layout by which no key is made of those that the source shows.

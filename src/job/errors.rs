@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 
-use super::gather::ended_by;
-use super::listing::Failure;
+use super::elsewhere;
+use super::gather::{DAY_PLACES, counted_by_reason, ended_by};
+use super::listing::{Failure, name_and_reason};
 use super::read::{Lost, input};
 use super::recover::ErrorReader;
 use super::sample::{FirstListing, first_listing};
-use super::{JobError, JobSpec};
+use super::{JobError, JobSpec, LayoutFrom};
 use crate::layout::{KeyInfo, Layout};
 use crate::progress::{Phase, Progress};
 use crate::store::{ObjectMeta, Store, StoreError};
@@ -62,6 +63,7 @@ pub enum ErrorsError {
 /// offsets. A record belongs to the window by when it arrived, else by its object's time.
 pub fn read_errors(
     spec: &JobSpec,
+    source: &str,
     store: &Store,
     progress: &Progress,
     interrupted: &AtomicBool,
@@ -69,7 +71,7 @@ pub fn read_errors(
 ) -> Result<ErrorsFound, ErrorsError> {
     progress.phase(Phase::Listing, 0, 0);
     let first = first_listing(spec, store, progress);
-    let FirstListing { listed, inferred } = match interrupted.load(Ordering::Relaxed) {
+    let FirstListing { listed, layout_from } = match interrupted.load(Ordering::Relaxed) {
         true => return Err(JobError::Interrupted.into()),
         false => first?,
     };
@@ -77,11 +79,20 @@ pub fn read_errors(
     let objects = listed.objects.iter().map(|found| found.object.clone());
     let objects: Arc<[ObjectMeta]> =
         objects.filter(|object| output.contains(&object.key)).collect();
+    listed.check_any()?;
+    if listed.objects.is_empty() && !elsewhere::holds_errors(store, &output) {
+        elsewhere::nearest(store, source, &listed)?;
+    }
     let prefixes = listed.failed_prefixes();
+    let prefixes = prefixes.map(|(prefix, why)| (prefix.prefix.clone(), why.clone()));
+    let unreadable = listed.unreadable.iter().map(|entry| {
+        let (key, reason) = name_and_reason(entry);
+        (key, Failure { kind: "bad_name", reason })
+    });
     let mut found = ErrorsFound {
         objects: objects.len() as u64,
-        unread: prefixes.map(|(prefix, why)| (prefix.prefix.clone(), why.clone())).collect(),
-        inferred: inferred.then(|| Arc::clone(&listed.layout)),
+        unread: prefixes.chain(unreadable).collect(),
+        inferred: (layout_from == LayoutFrom::Keys).then(|| Arc::clone(&listed.layout)),
         ..ErrorsFound::default()
     };
     progress.phase(Phase::Reading, objects.len() as u64, objects.iter().map(|o| o.bytes).sum());
@@ -114,7 +125,7 @@ pub fn read_errors(
                     continue;
                 }
             };
-            found.lost.extend(outcome.lost.into_iter().map(|lost| (object.key.clone(), lost)));
+            found.lose(spec, &object.key, &key, outcome.lost);
             progress.advance(1, object.bytes);
             if stopped.is_some() {
                 break;
@@ -134,6 +145,20 @@ pub fn read_errors(
 }
 
 impl ErrorsFound {
+    /// Notes places that gave no record, without their bytes. They are of the window in which their
+    /// object was begun.
+    fn lose(&mut self, spec: &JobSpec, name: &str, key: &KeyInfo, mut lost: Vec<Lost>) {
+        let window = spec.window.start_utc..spec.window.end_utc;
+        if key.time.is_some_and(|(time, _)| !window.contains(&time)) {
+            return;
+        }
+        if self.lost.len() + lost.len() > DAY_PLACES {
+            lost = counted_by_reason(lost);
+        }
+        let without_bytes = |lost: Lost| (name.to_string(), Lost { bytes: Vec::new(), ..lost });
+        self.lost.extend(lost.into_iter().map(without_bytes));
+    }
+
     /// Counts a record; true where it is of the window.
     fn count(&mut self, spec: &JobSpec, key: &KeyInfo, one: &Undelivered) -> bool {
         let of_object = key.time.map(|(time, _)| time);

@@ -43,7 +43,10 @@ pub(super) struct Run<'a> {
     /// Later copies are looked for. Once one is found, this attempt's rows are worth nothing, and the
     /// objects that follow are read for their identities alone.
     search: Option<Mutex<Search>>,
-    copy_found: AtomicBool,
+    rows_are_void: AtomicBool,
+    /// The first limit that this attempt passed while it searched: without the copies the day may
+    /// be within it.
+    passed: Mutex<Option<JobError>>,
     /// Later copies that an earlier attempt found: they are dropped.
     copies: Option<&'a Copies>,
     /// Sizes that several objects have: these may be the same.
@@ -177,11 +180,11 @@ impl Gathered {
 /// Places of one day that are noted one by one; of later objects they are counted by reason. And
 /// quarantined bytes of one day that are kept; of later places only offset and length are. A day that
 /// is bad all through must not fill the memory with its list.
-const DAY_PLACES: usize = 100_000;
+pub(super) const DAY_PLACES: usize = 100_000;
 const DAY_KEPT_BYTES: usize = 64 << 20;
 
 /// The places of an object, one entry for each reason, which stands where the first of them does.
-fn counted_by_reason(places: Vec<Lost>) -> Vec<Lost> {
+pub(super) fn counted_by_reason(places: Vec<Lost>) -> Vec<Lost> {
     let mut counted: Vec<Lost> = Vec::new();
     for place in places {
         match counted.iter_mut().find(|known| known.reason == place.reason) {
@@ -198,7 +201,7 @@ fn counted_by_reason(places: Vec<Lost>) -> Vec<Lost> {
 /// One thread's tools.
 struct Worker {
     reader: ObjectReader,
-    /// Makes identities and no columns, once a later copy is found.
+    /// Makes identities and no columns, once rows are void.
     lean: Option<ObjectReader>,
     partial: Option<Partial>,
 }
@@ -246,7 +249,7 @@ pub(super) fn gather(run: &Run<'_>, interrupted: &AtomicBool) -> Result<Gathered
     gathered.replaced = run.replaced();
     for partial in workers.into_iter().filter_map(|worker| worker.partial) {
         match &mut gathered.partial {
-            Some(sum) => sum.merge(partial)?,
+            Some(sum) => run.passed(sum.merge(partial).map_err(JobError::from))?,
             none => *none = Some(partial),
         }
     }
@@ -310,7 +313,7 @@ fn work<'a>(
             Ok(body) => {
                 let (content, _permit) = body.into_parts();
                 let Worker { reader, lean, partial } = worker;
-                let reader = lean.as_mut().filter(|_| run.copy_found()).unwrap_or(reader);
+                let reader = lean.as_mut().filter(|_| run.rows_are_void()).unwrap_or(reader);
                 let mut give = |frame: Frame| give(run, partial.as_mut(), emitter, frame);
                 match reader.read(object, content, known, &mut |_| (), &mut give) {
                     Ok(outcome) => Ok(outcome),
@@ -340,9 +343,9 @@ fn give<'a>(
     emitter: &Emitter<'_, 'a, Piece, JobError>,
     frame: Frame,
 ) -> Result<(), Option<JobError>> {
-    let gives_up = run.copy_found();
+    let gives_up = run.rows_are_void();
     if let (Some(partial), Some(spec), false) = (partial, &run.aggregates, gives_up) {
-        partial.add(spec, &frame).map_err(|error| Some(error.into()))?;
+        run.passed(partial.add(spec, &frame).map_err(JobError::from)).map_err(Some)?;
     }
     let piece = match run.records {
         _ if gives_up => Piece::Seen(Vec::new(), None, frame.identities),
@@ -372,18 +375,18 @@ fn take<'a>(
     match piece {
         Piece::Rows(mut frame) => {
             run.look_for_copies(&std::mem::take(&mut frame.identities))?;
-            if run.copy_found() {
+            if run.rows_are_void() {
                 return Ok(());
             }
             let new_paths = see_rows(&mut gathered.schema, &frame);
             gathered.nested.add(&frame, &run.objects[object].key);
-            check_columns(run, &gathered.schema, object)?;
+            run.passed(check_columns(run, &gathered.schema, object))?;
             rows.take(run, engine, &gathered.schema, object, frame, &new_paths);
         }
         Piece::Seen(seen, fills, identities) => {
             run.look_for_copies(&identities)?;
             see(&mut gathered.schema, &seen);
-            check_columns(run, &gathered.schema, object)?;
+            run.passed(check_columns(run, &gathered.schema, object))?;
             if let Some(fills) = fills {
                 gathered.fills.join(fills);
             }
@@ -395,15 +398,22 @@ fn take<'a>(
                 search.lock().expect(SEARCHING).end_object(kept);
             }
             let of_the_day = outcome.as_ref().ok().map(|outcome| outcome.tally.of_the_day());
-            // Another content has other copies.
-            if run.copies.is_some_and(|copies| copies.rows(object) != of_the_day) {
-                return Err(JobError::NotTheSame { key: run.objects[object].key.clone() });
+            if let Some(copies) = run.copies.filter(|copies| copies.rows(object) != of_the_day) {
+                let key = run.objects[object].key.clone();
+                return Err(match (outcome, copies.rows(object)) {
+                    // Its records may be those that stayed: without it, their copies do.
+                    (Err(Failure { kind, reason }), Some(_)) => {
+                        JobError::StartOver { key, finding: Finding::Failed { kind, reason } }
+                    }
+                    // Another content has other copies.
+                    _ => JobError::NotTheSame { key },
+                });
             }
             gathered.rows.push(kept);
             if kept == Some(0) || !run.is_survey {
                 gathered.add(&run.object(object), outcome);
             }
-            if object + 1 == run.objects.len() && run.records.is_some() && !run.copy_found() {
+            if object + 1 == run.objects.len() && run.records.is_some() && !run.rows_are_void() {
                 rows.end(run, engine, &gathered.schema);
             }
         }
@@ -472,7 +482,8 @@ impl<'a> Run<'a> {
             is_survey: false,
             counts_fills: false,
             search: None,
-            copy_found: AtomicBool::new(false),
+            rows_are_void: AtomicBool::new(false),
+            passed: Mutex::default(),
             copies: None,
             replaced: Mutex::default(),
             progress,
@@ -517,15 +528,34 @@ impl<'a> Run<'a> {
         spec
     }
 
-    pub fn copy_found(&self) -> bool {
-        self.copy_found.load(Ordering::Relaxed)
+    /// The limit that an attempt passed while it searched for copies, where it did.
+    pub fn passed_limit(&self) -> Option<JobError> {
+        self.passed.lock().expect(SEARCHING).take()
+    }
+
+    /// A limit that is passed ends a run, but for one that searches for copies.
+    fn passed(&self, limit: Result<(), JobError>) -> Result<(), JobError> {
+        if let (Err(error), Some(_)) = (&limit, &self.search)
+            && matches!(error, JobError::Aggregate(_) | JobError::TooManyColumns { .. })
+        {
+            self.rows_are_void.store(true, Ordering::Relaxed);
+            let mut passed = self.passed.lock().expect(SEARCHING);
+            let _ = passed.get_or_insert(limit.expect_err("it is an error"));
+            return Ok(());
+        }
+        limit
+    }
+
+    /// This attempt's rows are worth nothing: only identities are looked at from here on.
+    pub fn rows_are_void(&self) -> bool {
+        self.rows_are_void.load(Ordering::Relaxed)
     }
 
     fn look_for_copies(&self, identities: &Identities) -> Result<(), JobError> {
         if let Some(search) = &self.search
             && search.lock().expect(SEARCHING).take(identities)?
         {
-            self.copy_found.store(true, Ordering::Relaxed);
+            self.rows_are_void.store(true, Ordering::Relaxed);
         }
         Ok(())
     }

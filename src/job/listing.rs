@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::JobError;
 use crate::layout::{self, ErrorOutput, Exclusion, Grain, KeyInfo, Layout, Place, Span, Step};
 use crate::store::{ObjectMeta, Store, StoreError};
 use crate::window::{Hour, HourRange};
@@ -253,6 +254,36 @@ impl Listed {
             self.waiting.iter().for_each(|found| note(others, &found.object.key));
         }
         excluded
+    }
+
+    /// The keys of objects that may have been begun in this hour or later.
+    pub fn keys_from(&self, hour: Option<Hour>) -> impl Iterator<Item = String> {
+        let last = self.hours.last;
+        let hours = hour.filter(|first| *first <= last);
+        let span = hours.map(|first| Span::of_hours(&HourRange { first, last }));
+        let is_in = move |found: &&Found| span.is_some_and(|span| found.place.may_be_in(span));
+        self.objects.iter().filter(is_in).map(|found| found.object.key.clone())
+    }
+
+    /// # Errors
+    /// [`JobError::NothingListed`] where not one of the prefixes could be listed.
+    pub fn check_any(&self) -> Result<(), JobError> {
+        match self.failed_prefixes().next() {
+            Some((first, failure)) if self.prefixes.iter().all(|one| one.failure.is_some()) => {
+                Err(JobError::NothingListed {
+                    prefixes: self.prefixes.len(),
+                    prefix: first.prefix.clone(),
+                    reason: failure.reason.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// True where an object was found that is no error output.
+    pub fn holds_data(&self) -> bool {
+        let is_error = |key: &str| self.errors.as_ref().is_some_and(|errors| errors.contains(key));
+        self.objects.iter().any(|found| !is_error(&found.object.key))
     }
 
     /// Objects that were begun in this hour or close by.

@@ -59,7 +59,7 @@ pub use print::{PrintError, Printed, Printing, print_days, print_key, print_stre
 pub use read::Finding;
 pub use replace::shown as replaced_text;
 pub use schema::{DayColumn, DaySchema, schema_of};
-pub use spec::{Dedup, Export, JobSpec};
+pub use spec::{Dedup, Export, JobSpec, LayoutFrom};
 pub use unchanged::{Standing, standing};
 
 use copies::Copies;
@@ -82,16 +82,11 @@ pub enum JobError {
     Chart(#[from] ChartError),
     #[error("{key} is not what it was when it was first read in this run; run again")]
     NotTheSame { key: String },
-    #[error("{source_name} {problem}: {advice}{}", like(.keys))]
+    #[error("{source_name} {problem}: {advice}")]
     NoYears { source_name: String, problem: &'static str, advice: String, keys: Vec<String> },
-    #[error(
-        "no key of {source_name} is made by --layout '{layout}', which begins behind --source{}",
-        like(.keys)
-    )]
+    #[error("no key of {source_name} is made by --layout '{layout}', which begins behind --source")]
     NothingFits { source_name: String, layout: String, keys: Vec<String> },
-    #[error(
-        "it is not clear how the keys are made; give one of\n  {}{}", .layouts.join("\n  "), like(.keys)
-    )]
+    #[error("it is not clear how the keys are made: --layout is needed")]
     LayoutUnclear { layouts: Vec<String>, keys: Vec<String> },
     #[error(
         "no record has the time field {field:?}: nothing is published; check --time-field against \
@@ -127,11 +122,18 @@ pub enum JobError {
     StartOver { key: String, finding: Finding },
 }
 
-/// The end of a message: keys as examples.
-fn like(keys: &[String]) -> String {
-    match keys {
-        [] => String::new(),
-        keys => format!("\n  keys of it: {}", keys.join("\n              ")),
+impl JobError {
+    /// What stands below the message: layouts to choose from, and keys as examples.
+    pub fn hint(&self) -> Option<String> {
+        let (layouts, keys): (&[String], _) = match self {
+            JobError::LayoutUnclear { layouts, keys } => (layouts, keys),
+            JobError::NoYears { keys, .. } | JobError::NothingFits { keys, .. } => (&[], keys),
+            _ => return None,
+        };
+        let layouts = layouts.iter().map(|layout| format!("it may be {layout}"));
+        let lines: Vec<String> =
+            layouts.chain(keys.iter().map(|key| format!("a key is {key}"))).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 }
 
@@ -202,7 +204,9 @@ fn publish_window(
     let target = spec.target();
     check_picture(spec)?;
     let mut findings = HashMap::new();
+    store.begin_day(out.scratch());
     let mut survey = survey(spec, store, &mut findings, progress, interrupted)?;
+    store.want(survey.listed.keys_from(spec.next_from));
     let mut stage = out.stage(target.clone())?;
     let bytes = survey.objects.iter().map(|object| object.bytes).sum();
     let mut made = learning(&mut findings, |findings| {
@@ -242,17 +246,8 @@ fn publish_window(
     details.mixed = made.gathered.nested.beside_text(&columns, &spec.pins);
     details.sparse = made.tables.as_ref().is_some_and(|tables| !tables.filled);
     check_time_field(spec, &manifest)?;
-    if let Some((prefix, failure)) = survey.listed.failed_prefixes().next()
-        && survey.listed.prefixes.iter().all(|prefix| prefix.failure.is_some())
-    {
-        let (prefix, reason) = (prefix.prefix.clone(), failure.reason.clone());
-        return Err(JobError::NothingListed {
-            prefixes: survey.listed.prefixes.len(),
-            prefix,
-            reason,
-        });
-    }
-    let inferred = survey.inferred.then(|| Arc::clone(&survey.listed.layout));
+    survey.listed.check_any()?;
+    let inferred = survey.told_layout();
     let replaced = match replace::decide(spec, out, &target, &manifest)? {
         Decision::Withhold(why) => {
             return Ok(Outcome { manifest, details, withheld: Some(why), inferred });
@@ -266,6 +261,7 @@ fn publish_window(
         started_utc: spec.now_utc.to_rfc3339_opts(SecondsFormat::Millis, true),
         duration_ms: started.elapsed().as_millis() as u64,
         jobs: spec.jobs as u64,
+        inputs: std::mem::take(&mut manifest.run.inputs),
         replaced,
     };
     stop_if(interrupted)?;
@@ -355,6 +351,9 @@ fn read_or_find(
     let lacking = search.lacking;
     let copies = search.finish()?;
     if copies.count() == 0 {
+        if let Some(error) = run.passed_limit() {
+            return Err(error);
+        }
         let mut made = finish_window(spec, run, gathered)?;
         made.gathered.lacking = lacking;
         return Ok(ControlFlow::Continue(made));
@@ -545,12 +544,12 @@ pub fn plan(
     progress: &Progress,
 ) -> Result<Plan, JobError> {
     progress.phase(Phase::Listing, 0, 0);
-    let FirstListing { listed, inferred } = first_listing(spec, store, progress)?;
+    let FirstListing { listed, layout_from } = first_listing(spec, store, progress)?;
     let nearest = elsewhere::nearest(store, source, &listed)?;
     Ok(Plan {
         hours_at_most: spec.hours_at_most(),
         hours: listed.hours,
-        inferred,
+        inferred: layout_from == LayoutFrom::Keys,
         bytes: listed.bytes(),
         requests: listed.requests + listed.objects.len() as u64,
         excluded: listed
@@ -573,8 +572,10 @@ fn learning<T>(
     loop {
         match attempt(findings) {
             Err(JobError::StartOver { key, finding }) => {
-                // An object that contradicts a finding is not the same any more.
-                if findings.insert(key.clone(), finding).is_some() {
+                // An object that contradicts a finding is not the same any more. One that fails says
+                // nothing of its content, and is not got again.
+                let failed = matches!(finding, Finding::Failed { .. });
+                if findings.insert(key.clone(), finding).is_some() && !failed {
                     return Err(JobError::NotTheSame { key });
                 }
             }

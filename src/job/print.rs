@@ -78,7 +78,7 @@ pub fn print_days(
     let survey = survey(spec, store, &mut findings, progress, interrupted)?;
     let mut printed = Printed {
         nearest: elsewhere::nearest(store, source, &survey.listed)?,
-        inferred: survey.inferred.then(|| Arc::clone(&survey.listed.layout)),
+        inferred: survey.told_layout(),
         ..Printed::default()
     };
     for (prefix, failure) in survey.listed.failed_prefixes() {

@@ -25,7 +25,13 @@ pub(super) fn decide(
     let Some(before) = out.manifest(target)? else {
         return Ok(Decision::Publish(None));
     };
-    let note = ReplacedNote { records: before.records.day, complete: before.verdict.complete };
+    let is_same_place = before.source == manifest.source && before.options == manifest.options;
+    let since = manifest.run.inputs.since(&before.run.inputs);
+    let note = ReplacedNote {
+        records: before.records.day,
+        objects_gone: if is_same_place { since.gone } else { 0 },
+        complete: before.verdict.complete,
+    };
     if spec.accept_incomplete {
         return Ok(Decision::Publish(Some(note)));
     }

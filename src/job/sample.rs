@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::listing::Listed;
-use super::{JobError, JobSpec};
-use crate::layout::{Inferred, Layout, escape_control, infer};
+use super::{JobError, JobSpec, LayoutFrom};
+use crate::layout::{ErrorOutput, Inferred, Layout, escape_control, infer};
 use crate::progress::Progress;
 use crate::store::{Peek, Store};
 
@@ -22,8 +22,8 @@ const SHOWN: usize = 3;
 /// The first listing of a window.
 pub(super) struct FirstListing {
     pub listed: Listed,
-    /// The layout was not given, and keys of the source say that it is this one.
-    pub inferred: bool,
+    /// Who says that its layout is the one.
+    pub layout_from: LayoutFrom,
 }
 
 /// Lists a window's hours, from `--look-back` before it to `--look-ahead` behind it.
@@ -36,15 +36,19 @@ pub(super) fn first_listing(
     let found = |found: usize| progress.found(found as u64);
     let listed =
         Listed::of(store, Arc::clone(&spec.layout), spec.errors(&spec.layout), hours, &found)?;
-    let is_empty = listed.objects.is_empty() && listed.failed_prefixes().next().is_none();
-    if spec.layout_is_given || !is_empty {
-        return Ok(FirstListing { listed, inferred: false });
+    let layout_from = spec.layout_from;
+    let is_empty = !listed.holds_data() && listed.failed_prefixes().next().is_none();
+    if layout_from != LayoutFrom::Default || !is_empty {
+        return Ok(FirstListing { listed, layout_from });
     }
-    // A sample that can't be had changes nothing: the day is empty then.
-    let keys = sample(store, "").unwrap_or_default();
+    // A sample that can't be had changes nothing: the day is empty then. What could not be delivered
+    // lies under Firehose's own folders, whatever those of the data are.
+    let mut keys = sample(store, "").unwrap_or_default();
+    let errors = ErrorOutput::of(&spec.layout, spec.error_prefix.as_ref());
+    keys.retain(|key| !errors.contains(key));
     let is_made_so = |layout: &Layout, key: &String| layout.exclusion(key, 1).is_none();
     if keys.iter().any(|key| is_made_so(&spec.layout, key)) {
-        return Ok(FirstListing { listed, inferred: false });
+        return Ok(FirstListing { listed, layout_from });
     }
     match infer(keys.iter().map(String::as_str)) {
         Inferred::One(prefix) => {
@@ -53,13 +57,13 @@ pub(super) fn first_listing(
             let errors = spec.errors(&layout);
             let mut listed = Listed::of(store, layout, errors, hours, &found)?;
             listed.requests += before;
-            Ok(FirstListing { listed, inferred: true })
+            Ok(FirstListing { listed, layout_from: LayoutFrom::Keys })
         }
         Inferred::Several(prefixes) => Err(JobError::LayoutUnclear {
             keys: shown(&keys),
             layouts: prefixes.iter().map(|prefix| format!("--layout '{prefix}'")).collect(),
         }),
-        Inferred::Nothing => Ok(FirstListing { listed, inferred: false }),
+        Inferred::Nothing => Ok(FirstListing { listed, layout_from }),
     }
 }
 

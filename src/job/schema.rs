@@ -125,6 +125,6 @@ pub fn schema_of(
         columns: columns.collect(),
         manifest,
         nearest,
-        inferred: survey.inferred.then(|| Arc::clone(&survey.listed.layout)),
+        inferred: survey.told_layout(),
     })
 }

@@ -14,7 +14,7 @@ use crate::publish::Target;
 use crate::schema::Pins;
 use crate::store::FetchLimits;
 use crate::time::TimeRule;
-use crate::window::{HourRange, Window};
+use crate::window::{Hour, HourRange, Window};
 
 /// Which outputs are published.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,15 +33,25 @@ pub struct Dedup {
     pub memory_bytes: u64,
 }
 
+/// Who says how keys are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LayoutFrom {
+    /// Nobody: it is Firehose's own, unless keys of the source say otherwise.
+    Default,
+    /// Keys of the source.
+    Keys,
+    User,
+}
+
 /// One window's job.
 #[derive(Clone, Debug)]
 pub struct JobSpec {
     pub window: Window,
     pub look_back: TimeDelta,
     pub look_ahead: TimeDelta,
-    /// How keys are made, and whether the user said so.
+    /// How keys are made.
     pub layout: Arc<Layout>,
-    pub layout_is_given: bool,
+    pub layout_from: LayoutFrom,
     /// Where the stream puts what it can't deliver; `None`: where Firehose does on its own.
     pub error_prefix: Option<ErrorPrefix>,
     /// Which objects hold records in envelopes.
@@ -69,6 +79,8 @@ pub struct JobSpec {
     /// How long after its end a day stays provisional.
     pub settle: TimeDelta,
     pub accept_incomplete: bool,
+    /// The first hour of the window that is made next, where one is: its objects are kept.
+    pub next_from: Option<Hour>,
     pub now_utc: DateTime<Utc>,
     /// Width and height of the picture in pixels; a height of `None` follows from the panels.
     pub picture: (u32, Option<u32>),
@@ -83,6 +95,11 @@ impl JobSpec {
         let back = self.max_late.max(self.look_back);
         let ahead = self.max_late.max(self.look_ahead);
         self.window.hours(back, ahead)
+    }
+
+    /// The first hour that is listed at first.
+    pub fn first_hour(&self) -> Hour {
+        self.window.hours(self.look_back, self.look_ahead).first
     }
 
     /// What is published: the local day, or the window.

@@ -7,13 +7,15 @@
 //! straddle midnight.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::gather::{Gathered, Run, gather};
 use super::listing::Listed;
 use super::read::Finding;
 use super::sample::{FirstListing, first_listing};
-use super::{JobError, JobSpec, learning};
+use super::{JobError, JobSpec, LayoutFrom, learning};
+use crate::layout::Layout;
 use crate::progress::{Phase, Progress};
 use crate::store::{ObjectMeta, Store};
 use crate::window::Hour;
@@ -21,14 +23,21 @@ use crate::window::Hour;
 /// What there is to read.
 pub(super) struct Survey {
     pub listed: Listed,
-    /// The layout was not given, and keys of the source say that it is this one.
-    pub inferred: bool,
+    /// Who says that the layout is this one.
+    pub layout_from: LayoutFrom,
     /// The last hour that `--max-late` allows still held records of the day: there may be more.
     pub cut: bool,
     /// What objects without rows of the day gave; they are not among `objects`.
     pub rowless: Gathered,
     /// Still to be read, sorted by key.
     pub objects: Vec<ObjectMeta>,
+}
+
+impl Survey {
+    /// The layout, where keys of the source told it.
+    pub fn told_layout(&self) -> Option<Arc<Layout>> {
+        (self.layout_from == LayoutFrom::Keys).then(|| Arc::clone(&self.listed.layout))
+    }
 }
 
 /// Lists the hours of the window, and more of them while the edges hold records of it.
@@ -41,7 +50,7 @@ pub(super) fn survey(
 ) -> Result<Survey, JobError> {
     let limit = spec.hours_at_most();
     progress.phase(Phase::Listing, 0, 0);
-    let FirstListing { mut listed, inferred } = first_listing(spec, store, progress)?;
+    let FirstListing { mut listed, layout_from } = first_listing(spec, store, progress)?;
     let mut edges = Edges::default();
     let mut look = |hour: Hour, listed: &Listed| {
         edges.hold_rows(spec, store, listed, hour, findings, progress, interrupted)
@@ -69,7 +78,7 @@ pub(super) fn survey(
     let settled = |key: &str| rows.get(key) == Some(&Some(0));
     let found = listed.objects.iter().map(|found| &found.object);
     let objects = found.filter(|object| !settled(&object.key)).cloned().collect();
-    Ok(Survey { listed, inferred, cut, rowless, objects })
+    Ok(Survey { listed, layout_from, cut, rowless, objects })
 }
 
 /// The outermost hours as they were read.
@@ -98,6 +107,8 @@ impl Edges {
         let new = of_hour.iter().filter(|object| !self.rows.contains_key(&object.key));
         let new: Vec<ObjectMeta> = new.cloned().collect();
         if !new.is_empty() {
+            // Those with rows of the day are read again, and the others serve the day beside it.
+            store.want(new.iter().map(|object| object.key.clone()));
             let gathered = learning(findings, |findings| {
                 let run = Run::new(spec, &listed.layout, store, new.clone(), findings, progress);
                 gather(&run.survey(), interrupted)

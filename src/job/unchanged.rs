@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::account::{LISTING_CUT, options, still_open};
+use super::account::{LISTING_CUT, inputs, options, still_open, was_open};
 use super::listing::Listed;
-use super::{JobError, JobSpec};
+use super::{JobError, JobSpec, LayoutFrom};
 use crate::layout::{Layout, Prefix};
 use crate::progress::{Progress, count_text, counted};
-use crate::publish::{Manifest, Published, State, inputs_digest};
+use crate::publish::{Manifest, Published, Since};
 use crate::store::Store;
 use crate::window::{Hour, HourRange, ZONE_DATA_VERSION};
 
@@ -20,8 +20,8 @@ pub enum Standing {
     Unchanged,
     /// Why it is to be made again.
     Changed(String),
-    /// Objects are gone of which the published day still knows: so many. Nothing else is new.
-    Poorer(u64),
+    /// Objects of which it was made are gone. Others may have come.
+    Poorer(Since),
 }
 
 /// Lists the hours of a published day again; no object is read.
@@ -38,7 +38,7 @@ pub fn standing(
     let Some(before) = published.manifest(&spec.target())? else {
         return Ok(Standing::New);
     };
-    if let Some(why) = made_otherwise(spec, source, published, &before) {
+    if let Some(why) = made_otherwise(spec, published, &before) {
         return Ok(Standing::Changed(why));
     }
     let Some((layout, hours)) = layout_of(spec, &before).zip(hours_of(&before)) else {
@@ -54,34 +54,33 @@ pub fn standing(
         let (prefix, reason) = (&prefix.prefix, &failure.reason);
         return Ok(Standing::Changed(format!("{prefix} can't be listed: {reason}")));
     }
-    let objects = listed.objects.iter().map(|found| &found.object);
-    let now = inputs_digest(objects.map(|o| (o.key.as_str(), o.bytes, o.etag.as_deref())));
-    if now == before.inputs_digest {
-        // What was damaged is as damaged now; time alone makes a complete day final.
-        let was_fresh = before.verdict.state == State::Provisional && before.verdict.complete;
-        return Ok(match was_fresh && still_open(spec).is_none() {
-            true => Standing::Changed("it was provisional, and is settled now".to_string()),
-            false => Standing::Unchanged,
-        });
+    if let Some(entry) = listed.unreadable.first() {
+        return Ok(Standing::Changed(format!("{entry}; it can't be read")));
     }
-    let (then, now) = (before.objects.read, listed.objects.len() as u64);
-    Ok(match now.checked_sub(then) {
-        None => Standing::Poorer(then - now),
-        Some(0) => Standing::Changed("objects changed".to_string()),
-        Some(more) => {
-            let objects = counted(&count_text(more), "object");
-            Standing::Changed(format!("{objects} came since"))
+    let since = inputs(&listed).since(&before.run.inputs);
+    // The same keys with the same versions are the same source, whatever it is called from here.
+    Ok(match since {
+        since if since.is_nothing() => {
+            match was_open(&before.verdict) && still_open(spec).is_none() {
+                true => Standing::Changed("it was provisional, and is settled now".to_string()),
+                false => Standing::Unchanged,
+            }
         }
+        _ if before.source != source => Standing::Changed("it was made of another source".into()),
+        since if since.gone > 0 => Standing::Poorer(since),
+        Since { came: 0, changed, .. } => {
+            Standing::Changed(format!("{} changed", objects(changed)))
+        }
+        Since { came, .. } => Standing::Changed(format!("{} came since", objects(came))),
     })
 }
 
+fn objects(count: u64) -> String {
+    counted(&count_text(count), "object")
+}
+
 /// Why the same objects would give another day, or might.
-fn made_otherwise(
-    spec: &JobSpec,
-    source: &str,
-    published: &Published,
-    before: &Manifest,
-) -> Option<String> {
+fn made_otherwise(spec: &JobSpec, published: &Published, before: &Manifest) -> Option<String> {
     let failed = before.objects.failed.len() as u64
         + before.listing.prefixes.iter().filter(|prefix| prefix.error.is_some()).count() as u64;
     let cut = before.verdict.reasons.iter().any(|reason| reason == LISTING_CUT);
@@ -89,8 +88,8 @@ fn made_otherwise(
         "it was made by another version of rawcat"
     } else if before.zone_data != ZONE_DATA_VERSION {
         "it was made with other time zone data"
-    } else if before.window.tz != spec.window.tz.name() || before.source != source {
-        "it was made of another source"
+    } else if before.window.tz != spec.window.tz.name() {
+        "it was made in another zone"
     } else if failed > 0 || cut {
         "something could not be read"
     } else if !published.has_files_of(before) {
@@ -103,7 +102,7 @@ fn made_otherwise(
 
 /// The layout by which the day was listed: the one in force, or one that keys told.
 fn layout_of(spec: &JobSpec, before: &Manifest) -> Option<Layout> {
-    if spec.layout_is_given || !before.listing.layout_inferred {
+    if spec.layout_from == LayoutFrom::User || !before.listing.layout_inferred {
         return Some(Layout::clone(&spec.layout));
     }
     let prefix: Prefix = before.options.get("layout")?.as_str()?.parse().ok()?;

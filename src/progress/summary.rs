@@ -30,9 +30,9 @@ pub struct Summary {
     pub empty_hours: Vec<DateTime<Utc>>,
     /// Set where nothing was found: where objects are instead.
     pub nearest: Option<Nearest>,
-    /// Further lines, each a sentence.
     /// Envelopes that records were taken out of.
     pub opened: Option<String>,
+    /// Further lines, each a sentence.
     pub notes: Vec<String>,
     /// What was published before in the same place, where this replaced it.
     pub replaced: Option<String>,
@@ -208,7 +208,7 @@ impl Summary {
         let left_out = [
             (records.before, "before it"),
             (records.after, "after it"),
-            (records.duplicates, "duplicates"),
+            (records.duplicates, if records.duplicates == 1 { "duplicate" } else { "duplicates" }),
         ];
         let left_out: Vec<String> = (left_out.iter().filter(|(count, _)| *count > 0))
             .map(|(count, what)| format!("{} {what}", count_text(*count)))

@@ -279,6 +279,11 @@ impl<'a> OutBucket<'a> {
         self.bucket.manifest(target)
     }
 
+    /// A folder of this machine that goes with the run.
+    pub fn scratch(&self) -> &Path {
+        self.bucket.scratch.path()
+    }
+
     /// Begins to stage a target, on this machine.
     pub fn stage(&self, target: Target) -> Result<Stage<'_>, PublishError> {
         let folder = self.bucket.scratch.path().join(format!("stage-{}", target.id()));

@@ -10,6 +10,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::inputs::Inputs;
+
 /// The version of the manifest's own form.
 pub const MANIFEST_VERSION: u32 = 1;
 
@@ -286,6 +288,9 @@ pub struct RunNote {
     pub started_utc: String,
     pub duration_ms: u64,
     pub jobs: u64,
+    /// The objects read, to tell later what came, what changed and what is gone. It is here and not above
+    /// because files have no ETag but their time of last change, which differs from copy to copy.
+    pub inputs: Inputs,
     /// What was published before, in whose place this was put.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced: Option<ReplacedNote>,
@@ -296,6 +301,8 @@ pub struct RunNote {
 #[serde(default)]
 pub struct ReplacedNote {
     pub records: u64,
+    /// Objects of which it was made, and which are gone.
+    pub objects_gone: u64,
     /// Nothing was skipped.
     pub complete: bool,
 }

@@ -14,6 +14,7 @@ mod encode;
 mod error;
 mod footer;
 mod gather;
+mod inputs;
 mod lock;
 mod manifest;
 mod out;
@@ -28,6 +29,7 @@ pub use chunk::EncodedChunk;
 pub use encode::{EncodeOptions, RecordColumn, RowGroup, Slice, encode_column, null_chunk};
 pub use error::PublishError;
 pub use gather::can_cast;
+pub use inputs::{Inputs, Since};
 pub use manifest::{
     BytesNote, ColumnNote, DriftNote, EnvelopesNote, EquationError, ExcludedObjects, FailedObject,
     FileNote, ListingNote, MANIFEST_VERSION, Manifest, MetricEntry, ObjectsNote, PrefixNote,

@@ -139,6 +139,14 @@ impl<'a> Out<'a> {
         }
     }
 
+    /// A folder of this machine for files that stay no longer than the run.
+    pub fn scratch(&self) -> &Path {
+        match self {
+            Out::Folder(folder) => folder.root(),
+            Out::Bucket(bucket) => bucket.scratch(),
+        }
+    }
+
     /// Begins to stage a target. Nothing changes for readers until [`Stage::publish`].
     pub fn stage(&self, target: Target) -> Result<Stage<'_>, PublishError> {
         match self {

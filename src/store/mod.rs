@@ -13,11 +13,13 @@ mod delivery;
 mod error;
 mod fetch;
 mod folder;
+mod kept;
 mod s3;
 mod url;
 
 use std::fmt;
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -268,6 +270,21 @@ impl Store {
         match self {
             Store::Folder(folder) => Fetch::folder(folder.clone(), objects, limits),
             Store::S3(s3) => Fetch::remote(s3.read_ahead(objects, limits)),
+        }
+    }
+
+    /// Begins a day: of a bucket, what is [wanted](Store::want) is kept in a file without a name in
+    /// `folder`, for this day and the next one.
+    pub fn begin_day(&self, folder: &Path) {
+        if let Store::S3(s3) = self {
+            s3.kept().begin(folder);
+        }
+    }
+
+    /// Objects whose bodies will be fetched again. They are got once then.
+    pub fn want(&self, keys: impl IntoIterator<Item = String>) {
+        if let Store::S3(s3) = self {
+            s3.kept().want(keys);
         }
     }
 

@@ -126,11 +126,51 @@ fn records_of_the_same_bytes_in_other_partitions_are_not_the_same() {
 }
 
 #[test]
+fn only_what_stays_counts_against_the_limits_of_a_day() {
+    let place = Place::new();
+    let records = |group: &str| -> String {
+        (0..10).map(|n| format!(r#"{{"id":{n},"g":"{group}{n}"}}"#)).collect()
+    };
+    place.put(&key("s", "2022-04-18T03:00:00", 1), records("a") + &records("b"));
+    let line = format!("{LINE} --export aggregates --by g --metric id --dedup-key id --jobs 2");
+    place.run(&format!("{line} --max-groups 10")).ends(0);
+    assert_eq!(place.manifest(DAY).records.day, 10);
+    place.run(&format!("{line} --max-groups 9")).ends_and_says(1, &["--max-groups"]);
+    // Copies are looked for all the same, and columns of those count no more than their groups do.
+    let wide = |from: usize| -> String {
+        let keys = (from..from + 3_000).map(|n| format!(r#","k{n}":1"#));
+        format!(r#"{{"id":1{}}}"#, keys.collect::<String>())
+    };
+    let place = Place::new();
+    place.put(&key("s", "2022-04-18T03:00:00", 1), wide(0) + &wide(3_000));
+    let line = format!("{LINE} --export records");
+    place.run(&format!("{line} --dedup-key id")).ends(0);
+    assert_eq!(place.manifest(DAY).columns.len(), 3_001);
+    place.run(&format!("{line} --dedup-hash")).ends_and_says(1, &["more than 5000 columns"]);
+}
+
+#[test]
+fn an_object_that_fails_when_it_is_read_again_is_named_and_its_copies_stay() {
+    let place = doubled();
+    let server = place.serve();
+    let second = key("s", "2022-04-18T04:00:00", 2);
+    // The first reading gets it; from the second on it is gone.
+    let got = || On::Get(format!("raw/{second}"));
+    server.fault(got(), 1, Fault::Delay(std::time::Duration::from_millis(1)));
+    server.fault(got(), 100, Fault::Reply(403, "AccessDenied", "injected"));
+    place.s3_run(&server, &format!("{LINE} --dedup-key id")).ends_and_says(3, &[&second]);
+    let manifest = place.manifest(DAY);
+    assert_eq!(manifest.objects.failed.len(), 1);
+    let kept = json!([[1, 10], [2, 20]]);
+    assert_eq!(json!(place.records(DAY).cells(&["id", "n"])), kept);
+}
+
+#[test]
 fn a_dedup_field_that_no_record_has_is_a_mistake_and_nothing_is_published() {
     let place = doubled();
     let says = ["none of 10 records of the day has the field \"event_id\"", "--dedup-key"];
     for fields in ["event_id", "id,event_id"] {
-        place.run(&format!("{LINE} --dedup-key {fields}")).ends_and_says(1, &says);
+        place.run(&format!("{LINE} --dedup-key {fields}")).ends_and_says(2, &says);
         place.assert_nothing_published();
     }
     // A day without records has no field, and is no mistake.

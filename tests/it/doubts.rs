@@ -36,7 +36,8 @@ fn a_run_that_quarantines_something_leaves_a_complete_day_as_it_was() {
     }
     let words = ["the day published before: 3 records, complete → 4 records"];
     place.run(&format!("{LINE} --accept-incomplete")).ends_and_says(3, &words);
-    assert_eq!(replaced(&place), json!({ "records": 3, "complete": true }));
+    let expected = json!({ "records": 3, "objects_gone": 0, "complete": true });
+    assert_eq!(replaced(&place), expected);
     // An incomplete day may be replaced by another one.
     place.put(&key("s", "2022-04-18T05:00:00", 5), "{\"n\":4}{\"n\":5}{\"n\":");
     let words = ["the day published before: 4 records, incomplete → 5 records"];
@@ -72,7 +73,8 @@ fn a_complete_run_with_fewer_records_replaces_the_day_and_says_so() {
     fs::remove_file(place.raw().join(key("s", "2022-04-18T03:00:00", 3))).unwrap();
     let words = ["3 records, complete → 1 record\n", "2 records fewer than in what it replaces"];
     place.run(LINE).ends_and_says(0, &words);
-    assert_eq!(replaced(&place), json!({ "records": 3, "complete": true }));
+    let expected = json!({ "records": 3, "objects_gone": 1, "complete": true });
+    assert_eq!(replaced(&place), expected);
     // The same again is no loss.
     let again = place.run(LINE).ends_and_says(0, &["1 record, complete → 1 record"]);
     assert!(!again.stdout.contains("fewer"), "{}", again.stdout);

@@ -209,6 +209,65 @@ fn what_can_not_be_recovered_is_quarantined_and_takes_no_neighbour_along() {
 }
 
 #[test]
+fn error_output_does_not_hide_how_the_keys_of_the_data_are_made() {
+    let place = Place::new();
+    for hour in 2..8 {
+        let time = format!("2022-04-18T{hour:02}:10:00");
+        let name = key("s", &time, hour);
+        let name = name.rsplit('/').next().unwrap();
+        let at = format!("year=2022/month=04/day=18/hour={hour:02}/{name}");
+        place.put(&at, format!(r#"{{"n":{hour},"ts":"{time}Z"}}"#));
+    }
+    let time = "2022-04-18T03:34:00";
+    let error = format!("processing-failed/{}", key("s", time, 9));
+    place.put(&error, failed(r#"{"n":99,"ts":"2022-04-18T03:34:00Z"}"#, NOON));
+    for (options, day) in [("", 6), ("--recover", 7)] {
+        place.run(&format!("{FETCH} {options}")).ends_and_says(0, &["--layout"]);
+        assert_eq!(place.manifest(DAY).records.day, day, "{options}");
+    }
+    let range = "--from 2022-04-17 --to 2022-04-19 --tz Asia/Seoul --recover --export records";
+    place.run(&format!("fetch {range}")).ends(0);
+    assert_eq!(place.manifest(DAY).records.day, 7);
+}
+
+#[test]
+fn a_place_without_any_error_record_says_what_may_be_wrong() {
+    let place = Place::new();
+    place.put("whatever/x.txt", "hi");
+    let line = ERRORS;
+    place.run(line).ends_and_says(1, &["holds no folders of years"]);
+    // A stream of which everything failed, on another day.
+    let error = format!("processing-failed/{}", key("s", "2022-04-10T03:34:00", 9));
+    place.put(&error, failed("{}", 1_649_561_640_000));
+    place.run(line).ends_and_says(0, &["nothing failed on 2022-04-18"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_error_object_whose_name_is_no_key_is_said() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let error = format!("processing-failed/{}", key("s", "2022-04-18T03:34:00", 9));
+    place.put(&error, "no error record");
+    let folder = place.raw().join("processing-failed/2022/04/18/03");
+    std::fs::write(folder.join(std::ffi::OsStr::from_bytes(b"bad-\xff")), "{}").unwrap();
+    let words = ["no error record of 2022-04-18", "UTF-8", "no error record:"];
+    place.run(ERRORS).ends_and_says(3, &words);
+}
+
+#[test]
+fn damage_in_an_error_object_counts_for_the_day_in_which_it_was_begun() {
+    let place = Place::new();
+    let error = format!("processing-failed/{}", key("s", "2022-04-18T14:34:00", 9));
+    place.put(&error, failed("{}", NOON + 9_000_000) + "{\"x\":1}");
+    let line = "errors --from 2022-04-18 --to 2022-04-19 --tz Asia/Seoul --json";
+    let ran = place.run(line).ends(3);
+    let days = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lost: Vec<usize> = days.map(|day| day["quarantined"].as_array().unwrap().len()).collect();
+    assert_eq!(lost, [1, 0]);
+}
+
+#[test]
 fn an_error_object_that_is_cut_gives_what_lies_before_the_cut() {
     let place = Place::new();
     let whole = gzip((0..50).map(|n| failed(format!("{{\"n\":{n}}}"), NOON)).collect::<String>());

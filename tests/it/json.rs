@@ -383,6 +383,7 @@ fn json_value() -> impl Strategy<Value = String> {
             .prop_map(|f| format!("{f:e}")),
         "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,9})?([eE][-+]?[0-9]{1,3})?",
         ".{0,12}".prop_map(|text| serde_json::to_string(&text).unwrap()),
+        "[}{\\[\\]\":,]{0,8}".prop_map(|text| serde_json::to_string(&text).unwrap()),
         Just(r#""\u00e9\ud83d\ude00\n}{""#.to_string()),
         Just(r#""}{\"a\":1}{""#.to_string()),
     ];

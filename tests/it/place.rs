@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use chrono::{TimeDelta, Utc};
 use polars::prelude::{AnyValue, DataFrame};
 use rawcat::aggregate::Metrics;
-use rawcat::job::{Dedup, Export, JobSpec};
+use rawcat::job::{Dedup, Export, JobSpec, LayoutFrom};
 use rawcat::publish::{Manifest, check_equations, read_table};
 use rawcat::time::TimeRule;
 use rawcat::window::{Window, parse_zone};
@@ -285,7 +285,7 @@ pub fn spec(day: &str) -> JobSpec {
         look_ahead: TimeDelta::hours(1),
         max_late: TimeDelta::hours(24),
         layout: Default::default(),
-        layout_is_given: true,
+        layout_from: LayoutFrom::User,
         error_prefix: None,
         envelopes: Default::default(),
         recover: false,
@@ -305,6 +305,7 @@ pub fn spec(day: &str) -> JobSpec {
         jobs: 2,
         settle: TimeDelta::zero(),
         accept_incomplete: false,
+        next_from: None,
         now_utc: Utc::now(),
         picture: (1200, None),
         panels: 4,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::super::kept::Kept;
 use super::super::{Body, FetchLimits, ObjectMeta, Permit, StoreError};
 use super::body::Transfer;
 use super::retry::Gate;
@@ -24,6 +25,7 @@ type Answer = oneshot::Receiver<Result<Body, StoreError>>;
 #[derive(Debug)]
 pub(in super::super) struct ReadAhead {
     remote: Arc<Remote>,
+    kept: Arc<Kept>,
     objects: Arc<[ObjectMeta]>,
     queue: Mutex<mpsc::Receiver<Answer>>,
     /// Indices given out. Changes only under the lock of `queue`.
@@ -38,15 +40,18 @@ impl ReadAhead {
     pub(super) fn start(
         remote: Arc<Remote>,
         runtime: Arc<Background>,
+        kept: Arc<Kept>,
         objects: Arc<[ObjectMeta]>,
         limits: FetchLimits,
     ) -> ReadAhead {
         let waiting = limits.requests.clamp(1, 1 << 16) * WAITING_PER_REQUEST;
         let (answers, queue) = mpsc::channel(waiting);
-        let drive = drive(Arc::clone(&remote), Arc::clone(&objects), limits, answers);
+        let drive =
+            drive(Arc::clone(&remote), Arc::clone(&kept), Arc::clone(&objects), limits, answers);
         let driver = runtime.spawn(drive);
         ReadAhead {
             remote,
+            kept,
             objects,
             queue: Mutex::new(queue),
             given: AtomicUsize::new(0),
@@ -73,7 +78,14 @@ impl ReadAhead {
         // An object is never passed over in silence, even if its task died.
         let stopped =
             || StoreError::Stopped { url: self.remote.place.url.of_key(&self.objects[index].key) };
-        Some((index, body.unwrap_or_else(|| Err(stopped()))))
+        let body = body.unwrap_or_else(|| Err(stopped()));
+        Some((
+            index,
+            body.map(|Body { bytes, content, permit }| {
+                let content = self.kept.keep(&self.objects[index], content);
+                Body { bytes, content, permit }
+            }),
+        ))
     }
 
     pub(in super::super) fn cancel(&self) {
@@ -93,6 +105,7 @@ impl Drop for ReadAhead {
 /// is wanted next always has what it needs.
 async fn drive(
     remote: Arc<Remote>,
+    kept: Arc<Kept>,
     objects: Arc<[ObjectMeta]>,
     limits: FetchLimits,
     answers: mpsc::Sender<Answer>,
@@ -104,17 +117,24 @@ async fn drive(
     for object in objects.iter() {
         let charge = limits.charge(object.bytes).div_ceil(UNIT_BYTES);
         let charge = charge.clamp(1, u64::from(units)) as u32;
-        let pass = gate.enter().await;
+        let kept = kept.find(object);
+        let pass = if kept.is_none() { Some(gate.enter().await) } else { None };
         let permit = Arc::clone(&room).acquire_many_owned(charge).await;
         let permit = Permit::remote(permit.expect("the semaphore of bytes is never closed"));
         let (reply, answer) = oneshot::channel();
         if answers.send(answer).await.is_err() {
             return;
         }
+        if let Some(content) = kept {
+            let _ = reply.send(Ok(Body::new(object.bytes, content, permit)));
+            continue;
+        }
         let transfer = Transfer::new(Arc::clone(&remote), object.clone());
         transfers.spawn(async move {
             let attempts = transfer.deliver(limits.whole_bytes, permit, reply).await;
-            pass.done(&attempts);
+            if let Some(pass) = pass {
+                pass.done(&attempts);
+            }
         });
         while transfers.try_join_next().is_some() {}
     }

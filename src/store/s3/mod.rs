@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::error::{StoreError, shown};
+use super::kept::Kept;
 use super::{Body, FetchLimits, Listing, ObjectMeta, Peek, Permit, SourceUrl, StoreOptions};
 use failure::{Failure, Place, Target};
 use retry::{Attempts, RetryPolicy};
@@ -48,6 +49,7 @@ pub struct S3Store {
     remote: Arc<Remote>,
     runtime: Arc<Background>,
     list_requests: usize,
+    kept: Arc<Kept>,
 }
 
 /// The runtime. It must not wait for its tasks when it goes, or Ctrl-C would wait for S3.
@@ -125,6 +127,7 @@ impl S3Store {
             remote: Arc::new(remote),
             runtime: Arc::new(runtime),
             list_requests: options.list_requests,
+            kept: Arc::default(),
         })
     }
 
@@ -162,6 +165,10 @@ impl S3Store {
         answer.blocking_recv().unwrap_or_else(stopped)
     }
 
+    pub(super) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
     pub(super) fn stop(&self) {
         self.runtime.stop();
     }
@@ -171,7 +178,8 @@ impl S3Store {
     }
 
     pub(super) fn read_ahead(&self, objects: Arc<[ObjectMeta]>, limits: FetchLimits) -> ReadAhead {
-        ReadAhead::start(Arc::clone(&self.remote), Arc::clone(&self.runtime), objects, limits)
+        let (remote, runtime) = (Arc::clone(&self.remote), Arc::clone(&self.runtime));
+        ReadAhead::start(remote, runtime, Arc::clone(&self.kept), objects, limits)
     }
 
     /// The body of one object, as a stream where it is larger than `whole_bytes`.
