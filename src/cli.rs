@@ -103,7 +103,7 @@ pub enum Command {
     ///
     /// Reads the error output of a day, be it beside the data, below it, or under --error-prefix,
     /// decodes its records, and counts them by hour of arrival and cause. `--raw` prints the records
-    /// themselves, one per line, so that they can be sent again; `fetch --recover` puts them into
+    /// themselves, so that they can be sent again; `fetch --recover` puts them into
     /// their day.
     #[command(
         after_help = "More options and longer explanations: rawcat errors --help",
@@ -125,6 +125,17 @@ pub enum Command {
         mut_arg("every", |arg| arg.help("Draw the buckets of this length").long_help(None))
     )]
     Chart(ChartArgs),
+
+    /// Run a collection pipeline on this machine: HTTP, shards, buffered objects
+    ///
+    /// Takes JSON by POST on any path, keeps it on shards as a Kinesis stream does, and delivers it as
+    /// a Firehose stream does: buffered, named by the hour, compressed. A request is answered once its
+    /// record is on the disk. Ctrl-C delivers what is buffered and ends.
+    #[command(
+        after_help = "More options and longer explanations: rawcat pipeline --help",
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+    )]
+    Pipeline(PipelineArgs),
 
     /// Print the least IAM policy for this --source and --out
     ///
@@ -254,7 +265,7 @@ pub struct SchemaArgs {
 
 #[derive(Args, Debug)]
 pub struct ErrorsArgs {
-    /// Print the records themselves, one per line, as the stream got them
+    /// Print the records themselves as the stream got them, with a line feed behind each
     #[arg(long)]
     pub raw: bool,
     #[command(flatten)]
@@ -293,6 +304,16 @@ pub struct ChartArgs {
     pub terminal: TerminalArgs,
     #[command(flatten)]
     pub s3: S3Args,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct PipelineArgs {
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    #[command(flatten)]
+    pub delivery: DeliveryArgs,
     #[command(flatten)]
     pub talk: TalkArgs,
 }
@@ -344,6 +365,10 @@ pub struct ConfigArgs {
     pub s3: S3Args,
     #[command(flatten)]
     pub partition: PartitionArgs,
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    #[command(flatten)]
+    pub delivery: DeliveryArgs,
     #[command(flatten)]
     pub run: RunArgs,
     #[command(flatten)]

@@ -16,8 +16,10 @@ pub mod zone;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -31,7 +33,8 @@ pub use value::PictureSize;
 
 use crate::cli::{self, Command};
 use crate::error::Error;
-use crate::layout::{ErrorPrefix, Prefix, ZoneHistory};
+use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
+use crate::pipeline::Compression;
 use crate::progress::Mode;
 use crate::schema::Pins;
 use layers::Layered;
@@ -83,6 +86,7 @@ pub enum Request {
     Schema(SchemaConfig),
     Errors(ErrorsConfig),
     Chart(ChartConfig),
+    Pipeline(PipelineConfig),
     Policy(PolicyConfig),
     Config(Shown),
     Completions(cli::Shell),
@@ -289,6 +293,24 @@ pub struct ChartConfig {
     pub mode: Mode,
 }
 
+/// `pipeline`.
+#[derive(Clone, Debug)]
+pub struct PipelineConfig {
+    pub listen: SocketAddr,
+    pub token: Option<String>,
+    pub shards: NonZeroUsize,
+    pub state: PathBuf,
+    pub max_body_bytes: usize,
+    pub deliver: PathBuf,
+    pub stream: String,
+    pub prefix: Expression,
+    pub compression: Compression,
+    pub buffer_bytes: usize,
+    pub buffer_time: Duration,
+    pub newline: bool,
+    pub mode: Mode,
+}
+
 /// `policy`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyConfig {
@@ -331,6 +353,7 @@ fn request(settings: layers::Settings, around: &Surroundings) -> Result<Request,
         Command::Schema(args) => Request::Schema(meaning.schema(args)?),
         Command::Errors(args) => Request::Errors(meaning.errors(args)?),
         Command::Chart(args) => Request::Chart(meaning.chart(args)?),
+        Command::Pipeline(args) => Request::Pipeline(meaning.pipeline(args)?),
         Command::Policy(args) => Request::Policy(meaning.policy(args)?),
         Command::Config(args) => {
             let json = args.json.json;

@@ -8,6 +8,7 @@ pub mod layout;
 pub mod store;
 pub mod codec;
 pub mod parquet;
+pub mod pipeline;
 pub mod schema;
 pub mod json;
 pub mod time;

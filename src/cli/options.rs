@@ -3,6 +3,7 @@
 // The docstrings are help texts: they show types and URLs as a user types them.
 #![allow(rustdoc::invalid_html_tags, rustdoc::bare_urls)]
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -12,11 +13,11 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use crate::config::value::{
     PictureSize, TypedColumn, parse_column, parse_columns, parse_count, parse_duration,
-    parse_error_prefix, parse_prefix, parse_record_size, parse_size, parse_small_count, parse_step,
+    parse_error_prefix, parse_expression, parse_prefix, parse_record_size, parse_size, parse_small_count, parse_step,
     parse_zones,
 };
 use crate::config::zone;
-use crate::layout::{ErrorPrefix, Prefix, ZoneHistory};
+use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
 
 /// Options that mean something only where they are typed: no variable, no key in the file.
 pub const TYPED_ONLY: [&str; 8] =
@@ -329,6 +330,77 @@ pub struct PinArgs {
     /// A date of the same source and zone, or a file as --pin writes it.
     #[arg(long, value_name = "DATE|FILE", value_hint = ValueHint::FilePath)]
     pub diff: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What comes in")]
+pub struct GatewayArgs {
+    /// The address to listen on; a port of 0 is any that is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7117")]
+    pub listen: SocketAddr,
+
+    /// What requests must carry, as `Authorization: Bearer TOKEN`; better set as RAWCAT_TOKEN
+    ///
+    /// Needed for any address that other machines reach.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+
+    /// Shards of the stream
+    #[arg(long, value_name = "N", default_value = "4", value_parser = parse_small_count)]
+    pub shards: NonZeroUsize,
+
+    /// The folder that keeps records until they are delivered
+    #[arg(long, value_name = "DIR", default_value = "pipeline", value_hint = ValueHint::DirPath)]
+    pub state: PathBuf,
+
+    /// Most bytes of one request's body
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_record_size,
+        hide_short_help = true)]
+    pub max_body: u64,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What is delivered")]
+pub struct DeliveryArgs {
+    /// The folder that objects go to
+    #[arg(long, value_name = "DIR", default_value = "rawdata", value_hint = ValueHint::DirPath)]
+    pub deliver: PathBuf,
+
+    /// The name of the stream, which object names begin with
+    #[arg(long, value_name = "NAME", default_value = "rawcat-stream")]
+    pub stream: String,
+
+    /// The prefix of objects, as a Firehose stream has it
+    #[arg(long, value_name = "PREFIX", default_value = "!{timestamp:yyyy/MM/dd/HH/}",
+        value_parser = parse_expression)]
+    pub prefix: Expression,
+
+    /// How objects are compressed
+    #[arg(long, value_enum, value_name = "FORM", default_value = "none")]
+    pub compression: CompressionKind,
+
+    /// Bytes of records after which an object is made
+    #[arg(long, value_name = "SIZE", default_value = "5MiB", value_parser = parse_record_size)]
+    pub buffer_size: u64,
+
+    /// Time after which an object is made of what there is
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
+    pub buffer_time: TimeDelta,
+
+    /// Put a line feed behind each record
+    #[arg(long)]
+    pub newline: bool,
+}
+
+/// The forms of a delivery stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum CompressionKind {
+    None,
+    Gzip,
+    Zip,
+    /// As snappy-java writes it
+    Snappy,
+    HadoopSnappy,
 }
 
 #[derive(Args, Debug)]

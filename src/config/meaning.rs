@@ -8,11 +8,12 @@ use super::layers::Settings;
 use super::origin::{Origin, flag};
 use super::{
     AggregateConfig, CatConfig, CatWhat, ChartConfig, DedupConfig, DiffWith, ErrorsConfig, Exports,
-    FetchConfig, InputConfig, PictureConfig, PolicyConfig, S3Config, Same, SchemaConfig, Source,
+    FetchConfig, InputConfig, PictureConfig, PipelineConfig, PolicyConfig, S3Config, Same, SchemaConfig, Source,
     SourceUrl, Surroundings,
 };
 use crate::cli;
 use crate::error::Error;
+use crate::pipeline::Compression;
 use crate::progress::Mode;
 use crate::publish;
 use crate::schema::{ColumnType, Pins};
@@ -286,6 +287,40 @@ impl<'a> Meaning<'a> {
             every: args.bucket.every,
             picture: picture(&args.picture),
             term: args.terminal.term.then_some(args.terminal.width),
+            mode: self.mode(&args.talk)?,
+        })
+    }
+
+    pub fn pipeline(&self, args: &cli::PipelineArgs) -> Result<PipelineConfig, Error> {
+        let (gateway, delivery) = (&args.gateway, &args.delivery);
+        if !gateway.listen.ip().is_loopback() && gateway.token.is_none() {
+            return Err(self.settings.refuse(
+                "listen",
+                "other machines reach this address, and anybody there could put records",
+                "set RAWCAT_TOKEN, or listen on 127.0.0.1",
+            ));
+        }
+        let path = |path: &Path| self.around.working_dir.join(path);
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Ok(PipelineConfig {
+            listen: gateway.listen,
+            token: gateway.token.clone(),
+            shards: gateway.shards,
+            state: path(&gateway.state),
+            max_body_bytes: bytes(gateway.max_body),
+            deliver: path(&delivery.deliver),
+            stream: delivery.stream.clone(),
+            prefix: delivery.prefix.clone(),
+            compression: match delivery.compression {
+                cli::CompressionKind::None => Compression::Uncompressed,
+                cli::CompressionKind::Gzip => Compression::Gzip,
+                cli::CompressionKind::Zip => Compression::Zip,
+                cli::CompressionKind::Snappy => Compression::Snappy,
+                cli::CompressionKind::HadoopSnappy => Compression::HadoopSnappy,
+            },
+            buffer_bytes: bytes(delivery.buffer_size),
+            buffer_time: delivery.buffer_time.to_std().unwrap_or_default(),
+            newline: delivery.newline,
             mode: self.mode(&args.talk)?,
         })
     }
