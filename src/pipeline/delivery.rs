@@ -93,7 +93,7 @@ impl Delivery {
             storage.json(&note("positions", &spec.name))?.unwrap_or_default();
         let plan: Option<Plan> = storage.json(&note("plan", &spec.name))?;
         let buffer = Buffer { until: positions.clone(), ..Buffer::default() };
-        let mut delivery = Delivery { spec, shards, storage, staging, positions, buffer };
+        let delivery = Delivery { spec, shards, storage, staging, positions, buffer };
         if let Some(plan) = plan {
             delivery.carry_out(&plan)?;
         }
