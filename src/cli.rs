@@ -137,6 +137,17 @@ pub enum Command {
     )]
     Pipeline(PipelineArgs),
 
+    /// Send the rows of a CSV, or lines of JSON, to an HTTP endpoint: one POST each
+    ///
+    /// A row becomes a JSON object with the columns as its members. What fails for the moment is sent
+    /// again; what is refused is counted, shown, and kept by --failed. The end tells how many were sent,
+    /// how long they took and which shards have them.
+    #[command(
+        after_help = "More options and longer explanations: rawcat send --help",
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+    )]
+    Send(SendArgs),
+
     /// Print the least IAM policy for this --source and --out
     ///
     /// The policy allows what the other commands ask of S3, and nothing more. Nothing is sent
@@ -313,7 +324,21 @@ pub struct PipelineArgs {
     #[command(flatten)]
     pub gateway: GatewayArgs,
     #[command(flatten)]
+    pub token: TokenArgs,
+    #[command(flatten)]
     pub delivery: DeliveryArgs,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct SendArgs {
+    #[command(flatten)]
+    pub rows: RowsArgs,
+    #[command(flatten)]
+    pub post: PostArgs,
+    #[command(flatten)]
+    pub token: TokenArgs,
     #[command(flatten)]
     pub talk: TalkArgs,
 }
@@ -369,6 +394,12 @@ pub struct ConfigArgs {
     pub gateway: GatewayArgs,
     #[command(flatten)]
     pub delivery: DeliveryArgs,
+    #[command(flatten)]
+    pub token: TokenArgs,
+    #[command(flatten)]
+    pub rows: RowsArgs,
+    #[command(flatten)]
+    pub post: PostArgs,
     #[command(flatten)]
     pub run: RunArgs,
     #[command(flatten)]

@@ -37,6 +37,7 @@ use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
 use crate::pipeline::Compression;
 use crate::progress::Mode;
 use crate::schema::Pins;
+use crate::send::SendSpec;
 use layers::Layered;
 use meaning::Meaning;
 
@@ -87,6 +88,7 @@ pub enum Request {
     Errors(ErrorsConfig),
     Chart(ChartConfig),
     Pipeline(PipelineConfig),
+    Send(SendConfig),
     Policy(PolicyConfig),
     Config(Shown),
     Completions(cli::Shell),
@@ -311,6 +313,21 @@ pub struct PipelineConfig {
     pub mode: Mode,
 }
 
+/// `send`.
+#[derive(Clone, Debug)]
+pub struct SendConfig {
+    pub from: SendFrom,
+    pub spec: SendSpec,
+    pub mode: Mode,
+}
+
+/// Where rows come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SendFrom {
+    Stdin,
+    File(PathBuf),
+}
+
 /// `policy`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyConfig {
@@ -354,6 +371,7 @@ fn request(settings: layers::Settings, around: &Surroundings) -> Result<Request,
         Command::Errors(args) => Request::Errors(meaning.errors(args)?),
         Command::Chart(args) => Request::Chart(meaning.chart(args)?),
         Command::Pipeline(args) => Request::Pipeline(meaning.pipeline(args)?),
+        Command::Send(args) => Request::Send(meaning.send(args)?),
         Command::Policy(args) => Request::Policy(meaning.policy(args)?),
         Command::Config(args) => {
             let json = args.json.json;

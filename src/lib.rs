@@ -8,7 +8,6 @@ pub mod layout;
 pub mod store;
 pub mod codec;
 pub mod parquet;
-pub mod pipeline;
 pub mod schema;
 pub mod json;
 pub mod time;
@@ -19,6 +18,9 @@ pub mod publish;
 pub mod chart;
 pub mod engine;
 pub mod job;
+
+pub mod pipeline;
+pub mod send;
 
 pub mod error;
 pub mod progress;

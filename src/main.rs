@@ -36,6 +36,7 @@ fn run() -> Result<ExitCode, Error> {
         Request::Errors(config) => commands::errors(&config, &interrupt),
         Request::Chart(config) => commands::chart(&config, &interrupt),
         Request::Pipeline(config) => commands::pipeline(&config, &interrupt),
+        Request::Send(config) => commands::send(&config, &interrupt),
         Request::Policy(config) => print_policy(&config),
         Request::Config(shown) => print_config(&shown),
         Request::Completions(shell) => print_completions(shell),

@@ -339,12 +339,6 @@ pub struct GatewayArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7117")]
     pub listen: SocketAddr,
 
-    /// What requests must carry, as `Authorization: Bearer TOKEN`; better set as RAWCAT_TOKEN
-    ///
-    /// Needed for any address that other machines reach.
-    #[arg(long, value_name = "TOKEN")]
-    pub token: Option<String>,
-
     /// Shards of the stream
     #[arg(long, value_name = "N", default_value = "4", value_parser = parse_small_count)]
     pub shards: NonZeroUsize,
@@ -357,6 +351,95 @@ pub struct GatewayArgs {
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_record_size,
         hide_short_help = true)]
     pub max_body: u64,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Who may put records")]
+pub struct TokenArgs {
+    /// What requests carry, as `Authorization: Bearer TOKEN`; better set as RAWCAT_TOKEN
+    ///
+    /// A pipeline needs it on any address that other machines reach.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What is sent")]
+pub struct RowsArgs {
+    /// The rows: a CSV with a header line, lines of JSON (.ndjson, .jsonl), or - for standard input
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<String>,
+
+    /// What the rows are (default: by the name of the file)
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub rows: Option<RowsKind>,
+
+    /// How the characters of the file are written
+    #[arg(long, value_enum, value_name = "NAME", default_value = "auto")]
+    pub encoding: EncodingKind,
+
+    /// Send values of a CSV that read as numbers as numbers
+    ///
+    /// Without it all values are text, as the file has them. What has a zero or a plus sign in front is
+    /// no number.
+    #[arg(long)]
+    pub types: bool,
+
+    /// Add the time of sending as this member
+    #[arg(long, value_name = "FIELD")]
+    pub timestamp_field: Option<String>,
+}
+
+/// What rows are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum RowsKind {
+    Csv,
+    Ndjson,
+}
+
+/// How characters are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum EncodingKind {
+    /// UTF-8 where it is valid, else CP949
+    Auto,
+    #[value(name = "utf-8")]
+    Utf8,
+    /// EUC-KR too
+    Cp949,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "How it is sent")]
+pub struct PostArgs {
+    /// The endpoint, as http://127.0.0.1:7117/PROD/v1
+    #[arg(short, long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub url: Option<String>,
+
+    /// Requests at a time
+    #[arg(long, value_name = "N", default_value = "16", value_parser = parse_small_count)]
+    pub concurrency: NonZeroUsize,
+
+    /// Rows a second at most
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub rate: Option<NonZeroUsize>,
+
+    /// Remember in this file what was sent, and go on there
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub resume: Option<PathBuf>,
+
+    /// Append the bodies that were not taken to this file, one a line: send it later
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub failed: Option<PathBuf>,
+
+    /// Attempts of one row, where the endpoint is busy or can't be reached
+    #[arg(long, value_name = "N", default_value = "8", value_parser = parse_small_count,
+        hide_short_help = true)]
+    pub attempts: NonZeroUsize,
+
+    /// How long an answer may take
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_step,
+        hide_short_help = true)]
+    pub timeout: TimeDelta,
 }
 
 #[derive(Args, Debug)]

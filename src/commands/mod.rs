@@ -11,6 +11,7 @@ mod plan;
 pub mod policy;
 mod range;
 mod schema;
+mod send;
 mod told;
 mod windows;
 
@@ -21,3 +22,4 @@ pub use fetch::{fetch, sync};
 pub use pipeline::pipeline;
 pub use plan::plan;
 pub use schema::schema;
+pub use send::send;

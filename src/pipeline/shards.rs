@@ -18,7 +18,10 @@ pub struct Shard {
 /// # Panics
 /// Where `count` is 0.
 pub fn shards(count: u32) -> Vec<Shard> {
-    let width = u128::MAX / u128::from(count) + u128::from(u128::MAX % u128::from(count) == u128::from(count) - 1);
+    // 2^128 divided by `count`, rounded down. For one shard it is 2^128 itself, which is 0 here.
+    let count_wide = u128::from(count);
+    let divides = u128::MAX % count_wide == count_wide - 1;
+    let width = (u128::MAX / count_wide).wrapping_add(u128::from(divides));
     let first = |index: u32| width.wrapping_mul(u128::from(index));
     (0..count)
         .map(|index| Shard {
