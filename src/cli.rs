@@ -25,6 +25,26 @@ const EXIT_HELP: &str = "\
 Exit codes: 0 complete; 1 failed; 2 wrong usage; 3 finished, but an object, a prefix or a
 record was skipped (each is named); 130 interrupted.";
 
+/// Options of the collection side, which would fill the short help of `config`.
+const COLLECTING: [&str; 16] = [
+    "listen",
+    "token",
+    "shards",
+    "deliver",
+    "stream",
+    "prefix",
+    "compression",
+    "buffer_size",
+    "buffer_time",
+    "file",
+    "types",
+    "url",
+    "concurrency",
+    "resume",
+    "failed",
+    "newline",
+];
+
 #[derive(Parser, Debug)]
 #[command(
     name = "rawcat",
@@ -47,6 +67,8 @@ pub struct Cli {
     pub command: Command,
 }
 
+// One of them is made in a run.
+#[allow(clippy::large_enum_variant)]
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Read a local day and publish its records, aggregates and chart
@@ -161,7 +183,11 @@ pub enum Command {
     /// `rawcat config --every 5m`.
     #[command(
         after_help = "More options and longer explanations: rawcat config --help",
-        after_long_help = SETTINGS_HELP
+        after_long_help = SETTINGS_HELP,
+        mut_args(|arg| {
+            let collects = COLLECTING.contains(&arg.get_id().as_str());
+            if collects { arg.hide_short_help(true) } else { arg }
+        })
     )]
     Config(ConfigArgs),
 

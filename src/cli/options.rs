@@ -13,8 +13,8 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use crate::config::value::{
     PictureSize, TypedColumn, parse_column, parse_columns, parse_count, parse_duration,
-    parse_error_prefix, parse_expression, parse_prefix, parse_record_size, parse_size, parse_small_count, parse_step,
-    parse_zones,
+    parse_error_prefix, parse_expression, parse_prefix, parse_record_size, parse_size,
+    parse_small_count, parse_step, parse_zones,
 };
 use crate::config::zone;
 use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
@@ -344,7 +344,8 @@ pub struct GatewayArgs {
     pub shards: NonZeroUsize,
 
     /// The folder that keeps records until they are delivered
-    #[arg(long, value_name = "DIR", default_value = "pipeline", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", default_value = "pipeline", value_hint = ValueHint::DirPath,
+        hide_short_help = true)]
     pub state: PathBuf,
 
     /// Most bytes of one request's body
@@ -371,11 +372,11 @@ pub struct RowsArgs {
     pub file: Option<String>,
 
     /// What the rows are (default: by the name of the file)
-    #[arg(long, value_enum, value_name = "FORM")]
+    #[arg(long, value_enum, value_name = "FORM", hide_short_help = true)]
     pub rows: Option<RowsKind>,
 
     /// How the characters of the file are written
-    #[arg(long, value_enum, value_name = "NAME", default_value = "auto")]
+    #[arg(long, value_enum, value_name = "NAME", default_value = "auto", hide_short_help = true)]
     pub encoding: EncodingKind,
 
     /// Send values of a CSV that read as numbers as numbers
@@ -386,7 +387,7 @@ pub struct RowsArgs {
     pub types: bool,
 
     /// Add the time of sending as this member
-    #[arg(long, value_name = "FIELD")]
+    #[arg(long, value_name = "FIELD", hide_short_help = true)]
     pub timestamp_field: Option<String>,
 }
 
@@ -420,7 +421,7 @@ pub struct PostArgs {
     pub concurrency: NonZeroUsize,
 
     /// Rows a second at most
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count, hide_short_help = true)]
     pub rate: Option<NonZeroUsize>,
 
     /// Remember in this file what was sent, and go on there
@@ -471,7 +472,7 @@ pub struct DeliveryArgs {
     pub buffer_time: TimeDelta,
 
     /// Put a line feed behind each record
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub newline: bool,
 }
 

@@ -30,7 +30,9 @@ pub fn pipeline(config: &PipelineConfig, interrupt: &Interrupt) -> Result<ExitCo
     };
     let ready = |address| {
         if config.mode != Mode::Quiet {
-            say(&format!("POST JSON to http://{address}/PROD/v1; Ctrl-C delivers what is buffered and ends"));
+            say(&format!(
+                "POST JSON to http://{address}/PROD/v1; Ctrl-C delivers what is buffered and ends"
+            ));
         }
     };
     pipeline::run(&spec, interrupt.flag(), ready).map_err(Error::failed)?;

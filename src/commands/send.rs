@@ -42,7 +42,8 @@ fn text(report: &Report) -> String {
         took_text(report.took),
         count_text(rate)
     )];
-    let more = [("failed", report.failed), ("retried", report.retried), ("skipped", report.skipped)];
+    let more =
+        [("failed", report.failed), ("retried", report.retried), ("skipped", report.skipped)];
     for (what, count) in more.iter().filter(|(what, count)| *count > 0 || *what == "failed") {
         lines.push(format!("{what:<9} {}", count_text(*count)));
     }

@@ -8,8 +8,8 @@ use super::layers::Settings;
 use super::origin::{Origin, flag};
 use super::{
     AggregateConfig, CatConfig, CatWhat, ChartConfig, DedupConfig, DiffWith, ErrorsConfig, Exports,
-    FetchConfig, InputConfig, PictureConfig, PipelineConfig, PolicyConfig, S3Config, Same, SchemaConfig, SendConfig, SendFrom, Source,
-    SourceUrl, Surroundings,
+    FetchConfig, InputConfig, PictureConfig, PipelineConfig, PolicyConfig, S3Config, Same,
+    SchemaConfig, SendConfig, SendFrom, Source, SourceUrl, Surroundings,
 };
 use crate::cli;
 use crate::error::Error;
@@ -330,7 +330,12 @@ impl<'a> Meaning<'a> {
         let (rows, post) = (&args.rows, &args.post);
         let path = |path: &Path| self.around.working_dir.join(path);
         let from = match rows.file.as_deref() {
-            None => return Err(Error::usage("no rows are given", "give --file rows.csv, or - for stdin")),
+            None => {
+                return Err(Error::usage(
+                    "no rows are given",
+                    "give --file rows.csv, or - for stdin",
+                ));
+            }
             Some("-") => SendFrom::Stdin,
             Some(file) => SendFrom::File(path(Path::new(file))),
         };

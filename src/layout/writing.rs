@@ -74,6 +74,9 @@ mod tests {
         // What is appended to a prefix without a time has no slash in front.
         assert_eq!(key("raw", utc), format!("raw2022/04/17/15/s-1-2022-04-17-15-30-05-{end}"));
         let random = "!{firehose:random-string}/!{timestamp:yyyy-MM-dd}/";
-        assert_eq!(key(random, utc), format!("a1b2c3d4e5f/2022-04-17/s-1-2022-04-17-15-30-05-{end}"));
+        assert_eq!(
+            key(random, utc),
+            format!("a1b2c3d4e5f/2022-04-17/s-1-2022-04-17-15-30-05-{end}")
+        );
     }
 }

@@ -77,7 +77,8 @@ async fn answer(State(gateway): State<Gateway>, request: Request) -> Response {
         }
         Err(refusal) => {
             let counts = &gateway.counts;
-            let count = if refusal.status.is_server_error() { &counts.failed } else { &counts.refused };
+            let count =
+                if refusal.status.is_server_error() { &counts.failed } else { &counts.refused };
             count.fetch_add(1, Ordering::Relaxed);
             refusal.into_response()
         }

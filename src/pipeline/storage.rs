@@ -59,6 +59,8 @@ pub struct Record {
 
 /// Where a commit is told: the numbers that the records have, in their order.
 type Numbers = oneshot::Sender<Result<Vec<u64>, Arc<StorageError>>>;
+/// Tells whoever waits how their commit went.
+type Answer = Box<dyn FnOnce(Result<(), Arc<StorageError>>)>;
 /// A change of notes that stands in one commit.
 type Change = Box<dyn FnOnce(&mut Notes<'_, '_>) + Send>;
 
@@ -105,8 +107,10 @@ impl Storage {
     pub fn open(folder: &Path) -> Result<Storage, StorageError> {
         let path = folder.join(FILE);
         let shown = path.display().to_string();
-        std::fs::create_dir_all(folder)
-            .map_err(|source| StorageError::Folder { path: folder.display().to_string(), source })?;
+        std::fs::create_dir_all(folder).map_err(|source| StorageError::Folder {
+            path: folder.display().to_string(),
+            source,
+        })?;
         let failed = |error: redb::Error| failure("can't open", &shown, error);
         let database = Database::create(&path).map_err(|error| failed(error.into()))?;
         let numbers = begin(&database).map_err(failed)?;
@@ -116,7 +120,8 @@ impl Storage {
         let writer = Writer { path: shown.clone(), database: Arc::clone(&database), numbers, told };
         let thread = std::thread::Builder::new().name("storage".to_string());
         let thread = thread.spawn(move || writer.run(&waiting));
-        let thread = thread.map_err(|source| StorageError::Folder { path: shown.clone(), source })?;
+        let thread =
+            thread.map_err(|source| StorageError::Folder { path: shown.clone(), source })?;
         Ok(Storage {
             path: shown,
             database,
@@ -273,10 +278,10 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Vec<Job>) {
-        let mut answers: Vec<Box<dyn FnOnce(Result<(), Arc<StorageError>>)>> = Vec::new();
+        let mut answers: Vec<Answer> = Vec::new();
         let mut numbers = self.numbers.clone();
         let write = |numbers: &mut HashMap<(u32, u32), u64>,
-                     answers: &mut Vec<Box<dyn FnOnce(Result<(), Arc<StorageError>>)>>|
+                     answers: &mut Vec<Answer>|
          -> Result<(), redb::Error> {
             let change: WriteTransaction = self.database.begin_write()?;
             let mut failed = None;
@@ -289,7 +294,8 @@ impl Writer {
                         Job::Put(new, told) => {
                             let mut given = Vec::with_capacity(new.len());
                             for record in &new {
-                                let next = numbers.entry((record.stream, record.shard)).or_insert(1);
+                                let next =
+                                    numbers.entry((record.stream, record.shard)).or_insert(1);
                                 encode(record, &mut bytes);
                                 let key = (record.stream, record.shard, *next);
                                 if let Err(error) = records.insert(key, &bytes[..]) {

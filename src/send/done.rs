@@ -80,7 +80,11 @@ impl Done {
             file.sync_all()?;
             std::fs::rename(&temporary, path)
         };
-        write().map_err(|source| CheckpointError::File { action: "write", path: path.clone(), source })
+        write().map_err(|source| CheckpointError::File {
+            action: "write",
+            path: path.clone(),
+            source,
+        })
     }
 }
 
@@ -96,9 +100,10 @@ mod tests {
         [3, 1, 2, 5].into_iter().for_each(|row| done.insert(row));
         done.save().unwrap();
         let done = Done::open(Some(&path), "rows.csv").unwrap();
-        assert_eq!((1..=6).map(|row| done.contains(row)).collect::<Vec<_>>(), [
-            true, true, true, false, true, false
-        ]);
+        assert_eq!(
+            (1..=6).map(|row| done.contains(row)).collect::<Vec<_>>(),
+            [true, true, true, false, true, false]
+        );
         assert!(Done::open(Some(&path), "other.csv").is_err());
         std::fs::write(&path, "{").unwrap();
         assert!(Done::open(Some(&path), "rows.csv").is_err());

@@ -17,8 +17,8 @@ use axum::body::Bytes;
 use chrono::{SecondsFormat, Utc};
 
 use crate::progress::{Phase, Progress};
-use done::Done;
 pub use done::CheckpointError;
+use done::Done;
 use post::Poster;
 pub use post::{PostSpec, Sent};
 pub use rows::{Characters, Form, RowError, Rows};
@@ -155,7 +155,7 @@ pub fn send(
         let workers: Vec<_> = (0..spec.concurrency)
             .map(|_| tokio::spawn(work(Arc::clone(&shared), Arc::clone(&take), progress.clone())))
             .collect();
-        let mut pace = spec.rate.map(|rate| Pace::new(rate));
+        let mut pace = spec.rate.map(Pace::new);
         loop {
             let is_over = interrupted.load(Ordering::Relaxed) || shared.is_broken();
             let Some(row) = (if is_over { None } else { rows.next() }) else { break };
@@ -254,8 +254,10 @@ impl Shared {
             state.report.examples.push((row, why));
         }
         if let (Some(failed), Some(body)) = (&mut state.failed, body)
-            && let Err(source) =
-                failed.write_all(body).and_then(|()| failed.write_all(b"\n")).and_then(|()| failed.flush())
+            && let Err(source) = failed
+                .write_all(body)
+                .and_then(|()| failed.write_all(b"\n"))
+                .and_then(|()| failed.flush())
         {
             let path = state.failed_path.clone();
             state.broken = Some(SendError::Failed { path, source });
@@ -320,7 +322,10 @@ mod tests {
     #[test]
     fn the_time_of_sending_stands_in_front_of_what_the_row_has() {
         let with = with_time(r#"{"a":1.50}"#, "sent_at");
-        assert!(with.starts_with(r#"{"sent_at":"2"#) && with.ends_with(r#"Z","a":1.50}"#), "{with}");
+        assert!(
+            with.starts_with(r#"{"sent_at":"2"#) && with.ends_with(r#"Z","a":1.50}"#),
+            "{with}"
+        );
         assert!(with_time("{ }", "t").ends_with("\" }"));
         assert_eq!(with_time("[1]", "t"), "[1]");
     }

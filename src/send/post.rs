@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use serde::Deserialize;
 
 /// Where and how bodies are sent.
@@ -54,7 +54,10 @@ struct Answer {
 enum Attempt {
     Over(Sent),
     /// It may go better another time.
-    Again { why: String, after: Option<Duration> },
+    Again {
+        why: String,
+        after: Option<Duration>,
+    },
 }
 
 impl Poster {

@@ -86,7 +86,8 @@ impl Rows {
             Form::Csv => {
                 let mut reader = csv::ReaderBuilder::new().from_reader(decoded);
                 let header = reader.headers().map_err(|error| at_row(0, error))?;
-                let names: Vec<String> = header.iter().map(|name| name.trim().to_string()).collect();
+                let names: Vec<String> =
+                    header.iter().map(|name| name.trim().to_string()).collect();
                 if names.is_empty() {
                     return Err(RowError::NoHeader);
                 }
@@ -201,7 +202,8 @@ mod tests {
     #[test]
     fn rows_are_objects_in_the_order_of_the_columns_and_numbers_stay_as_they_are() {
         let csv = b"b,a,n\n1,\"x, \"\"y\"\"\nz\",007\n-1.50,,1e3\n";
-        let text = [r#"{"b":"1","a":"x, \"y\"\nz","n":"007"}"#, r#"{"b":"-1.50","a":"","n":"1e3"}"#];
+        let text =
+            [r#"{"b":"1","a":"x, \"y\"\nz","n":"007"}"#, r#"{"b":"-1.50","a":"","n":"1e3"}"#];
         assert_eq!(rows(csv, Characters::Recognised, false), text);
         let typed = [r#"{"b":1,"a":"x, \"y\"\nz","n":"007"}"#, r#"{"b":-1.50,"a":"","n":1e3}"#];
         assert_eq!(rows(csv, Characters::Recognised, true), typed);
