@@ -25,6 +25,26 @@ const EXIT_HELP: &str = "\
 Exit codes: 0 complete; 1 failed; 2 wrong usage; 3 finished, but an object, a prefix or a
 record was skipped (each is named); 130 interrupted.";
 
+/// Options of the collection side, which would fill the short help of `config`.
+const COLLECTING: [&str; 16] = [
+    "listen",
+    "token",
+    "shards",
+    "deliver",
+    "stream",
+    "prefix",
+    "compression",
+    "buffer_size",
+    "buffer_time",
+    "file",
+    "types",
+    "url",
+    "concurrency",
+    "resume",
+    "failed",
+    "newline",
+];
+
 #[derive(Parser, Debug)]
 #[command(
     name = "rawcat",
@@ -47,6 +67,8 @@ pub struct Cli {
     pub command: Command,
 }
 
+// One of them is made in a run.
+#[allow(clippy::large_enum_variant)]
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Read a local day and publish its records, aggregates and chart
@@ -103,7 +125,7 @@ pub enum Command {
     ///
     /// Reads the error output of a day, be it beside the data, below it, or under --error-prefix,
     /// decodes its records, and counts them by hour of arrival and cause. `--raw` prints the records
-    /// themselves, one per line, so that they can be sent again; `fetch --recover` puts them into
+    /// themselves, so that they can be sent again; `fetch --recover` puts them into
     /// their day.
     #[command(
         after_help = "More options and longer explanations: rawcat errors --help",
@@ -126,6 +148,28 @@ pub enum Command {
     )]
     Chart(ChartArgs),
 
+    /// Run a collection pipeline on this machine: HTTP, shards, buffered objects
+    ///
+    /// Takes JSON by POST on any path, keeps it on shards as a Kinesis stream does, and delivers it as
+    /// a Firehose stream does: buffered, named by the hour, compressed. A request is answered once its
+    /// record is on the disk. Ctrl-C delivers what is buffered and ends.
+    #[command(
+        after_help = "More options and longer explanations: rawcat pipeline --help",
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+    )]
+    Pipeline(PipelineArgs),
+
+    /// Send the rows of a CSV, or lines of JSON, to an HTTP endpoint: one POST each
+    ///
+    /// A row becomes a JSON object with the columns as its members. What fails for the moment is sent
+    /// again; what is refused is counted, shown, and kept by --failed. The end tells how many were sent,
+    /// how long they took and which shards have them.
+    #[command(
+        after_help = "More options and longer explanations: rawcat send --help",
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+    )]
+    Send(SendArgs),
+
     /// Print the least IAM policy for this --source and --out
     ///
     /// The policy allows what the other commands ask of S3, and nothing more. Nothing is sent
@@ -139,7 +183,11 @@ pub enum Command {
     /// `rawcat config --every 5m`.
     #[command(
         after_help = "More options and longer explanations: rawcat config --help",
-        after_long_help = SETTINGS_HELP
+        after_long_help = SETTINGS_HELP,
+        mut_args(|arg| {
+            let collects = COLLECTING.contains(&arg.get_id().as_str());
+            if collects { arg.hide_short_help(true) } else { arg }
+        })
     )]
     Config(ConfigArgs),
 
@@ -254,7 +302,7 @@ pub struct SchemaArgs {
 
 #[derive(Args, Debug)]
 pub struct ErrorsArgs {
-    /// Print the records themselves, one per line, as the stream got them
+    /// Print the records themselves as the stream got them, with a line feed behind each
     #[arg(long)]
     pub raw: bool,
     #[command(flatten)]
@@ -293,6 +341,30 @@ pub struct ChartArgs {
     pub terminal: TerminalArgs,
     #[command(flatten)]
     pub s3: S3Args,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct PipelineArgs {
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    #[command(flatten)]
+    pub token: TokenArgs,
+    #[command(flatten)]
+    pub delivery: DeliveryArgs,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct SendArgs {
+    #[command(flatten)]
+    pub rows: RowsArgs,
+    #[command(flatten)]
+    pub post: PostArgs,
+    #[command(flatten)]
+    pub token: TokenArgs,
     #[command(flatten)]
     pub talk: TalkArgs,
 }
@@ -344,6 +416,16 @@ pub struct ConfigArgs {
     pub s3: S3Args,
     #[command(flatten)]
     pub partition: PartitionArgs,
+    #[command(flatten)]
+    pub gateway: GatewayArgs,
+    #[command(flatten)]
+    pub delivery: DeliveryArgs,
+    #[command(flatten)]
+    pub token: TokenArgs,
+    #[command(flatten)]
+    pub rows: RowsArgs,
+    #[command(flatten)]
+    pub post: PostArgs,
     #[command(flatten)]
     pub run: RunArgs,
     #[command(flatten)]

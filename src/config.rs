@@ -16,8 +16,10 @@ pub mod zone;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -31,9 +33,11 @@ pub use value::PictureSize;
 
 use crate::cli::{self, Command};
 use crate::error::Error;
-use crate::layout::{ErrorPrefix, Prefix, ZoneHistory};
+use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
+use crate::pipeline::Compression;
 use crate::progress::Mode;
 use crate::schema::Pins;
+use crate::send::SendSpec;
 use layers::Layered;
 use meaning::Meaning;
 
@@ -83,6 +87,8 @@ pub enum Request {
     Schema(SchemaConfig),
     Errors(ErrorsConfig),
     Chart(ChartConfig),
+    Pipeline(PipelineConfig),
+    Send(SendConfig),
     Policy(PolicyConfig),
     Config(Shown),
     Completions(cli::Shell),
@@ -289,6 +295,39 @@ pub struct ChartConfig {
     pub mode: Mode,
 }
 
+/// `pipeline`.
+#[derive(Clone, Debug)]
+pub struct PipelineConfig {
+    pub listen: SocketAddr,
+    pub token: Option<String>,
+    pub shards: NonZeroUsize,
+    pub state: PathBuf,
+    pub max_body_bytes: usize,
+    pub deliver: PathBuf,
+    pub stream: String,
+    pub prefix: Expression,
+    pub compression: Compression,
+    pub buffer_bytes: usize,
+    pub buffer_time: Duration,
+    pub newline: bool,
+    pub mode: Mode,
+}
+
+/// `send`.
+#[derive(Clone, Debug)]
+pub struct SendConfig {
+    pub from: SendFrom,
+    pub spec: SendSpec,
+    pub mode: Mode,
+}
+
+/// Where rows come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SendFrom {
+    Stdin,
+    File(PathBuf),
+}
+
 /// `policy`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyConfig {
@@ -331,6 +370,8 @@ fn request(settings: layers::Settings, around: &Surroundings) -> Result<Request,
         Command::Schema(args) => Request::Schema(meaning.schema(args)?),
         Command::Errors(args) => Request::Errors(meaning.errors(args)?),
         Command::Chart(args) => Request::Chart(meaning.chart(args)?),
+        Command::Pipeline(args) => Request::Pipeline(meaning.pipeline(args)?),
+        Command::Send(args) => Request::Send(meaning.send(args)?),
         Command::Policy(args) => Request::Policy(meaning.policy(args)?),
         Command::Config(args) => {
             let json = args.json.json;

@@ -19,6 +19,9 @@ pub mod chart;
 pub mod engine;
 pub mod job;
 
+pub mod pipeline;
+pub mod send;
+
 pub mod error;
 pub mod progress;
 pub mod config;

@@ -35,6 +35,8 @@ fn run() -> Result<ExitCode, Error> {
         Request::Schema(config) => commands::schema(&config, &interrupt),
         Request::Errors(config) => commands::errors(&config, &interrupt),
         Request::Chart(config) => commands::chart(&config, &interrupt),
+        Request::Pipeline(config) => commands::pipeline(&config, &interrupt),
+        Request::Send(config) => commands::send(&config, &interrupt),
         Request::Policy(config) => print_policy(&config),
         Request::Config(shown) => print_config(&shown),
         Request::Completions(shell) => print_completions(shell),

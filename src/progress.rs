@@ -52,6 +52,8 @@ pub enum Phase {
     Listing,
     Reading,
     Writing,
+    /// Of rows; totals are not known.
+    Sending,
 }
 
 impl Phase {
@@ -60,6 +62,7 @@ impl Phase {
             Phase::Listing => "listing",
             Phase::Reading => "reading",
             Phase::Writing => "writing",
+            Phase::Sending => "sending",
         }
     }
 
@@ -67,6 +70,7 @@ impl Phase {
         match self {
             Phase::Listing | Phase::Reading => "objects",
             Phase::Writing => "files",
+            Phase::Sending => "rows",
         }
     }
 }
@@ -307,7 +311,7 @@ fn done_of(day: &Option<Day>, running: &Running, objects: u64, bytes: u64) -> (u
     let done = done.min(total);
     let Some(day) = day else { return (done, total) };
     let share = match running.phase {
-        Phase::Listing => 0,
+        Phase::Listing | Phase::Sending => 0,
         Phase::Reading => (u128::from(done) * u128::from(DAY) / u128::from(total)) as u64,
         Phase::Writing => DAY,
     };

@@ -3,6 +3,7 @@
 // The docstrings are help texts: they show types and URLs as a user types them.
 #![allow(rustdoc::invalid_html_tags, rustdoc::bare_urls)]
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -12,11 +13,11 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use crate::config::value::{
     PictureSize, TypedColumn, parse_column, parse_columns, parse_count, parse_duration,
-    parse_error_prefix, parse_prefix, parse_record_size, parse_size, parse_small_count, parse_step,
-    parse_zones,
+    parse_error_prefix, parse_expression, parse_prefix, parse_record_size, parse_size,
+    parse_small_count, parse_step, parse_zones,
 };
 use crate::config::zone;
-use crate::layout::{ErrorPrefix, Prefix, ZoneHistory};
+use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
 
 /// Options that mean something only where they are typed: no variable, no key in the file.
 pub const TYPED_ONLY: [&str; 8] =
@@ -329,6 +330,161 @@ pub struct PinArgs {
     /// A date of the same source and zone, or a file as --pin writes it.
     #[arg(long, value_name = "DATE|FILE", value_hint = ValueHint::FilePath)]
     pub diff: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What comes in")]
+pub struct GatewayArgs {
+    /// The address to listen on; a port of 0 is any that is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7117")]
+    pub listen: SocketAddr,
+
+    /// Shards of the stream
+    #[arg(long, value_name = "N", default_value = "4", value_parser = parse_small_count)]
+    pub shards: NonZeroUsize,
+
+    /// The folder that keeps records until they are delivered
+    #[arg(long, value_name = "DIR", default_value = "pipeline", value_hint = ValueHint::DirPath,
+        hide_short_help = true)]
+    pub state: PathBuf,
+
+    /// Most bytes of one request's body
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_record_size,
+        hide_short_help = true)]
+    pub max_body: u64,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Who may put records")]
+pub struct TokenArgs {
+    /// What requests carry, as `Authorization: Bearer TOKEN`; better set as RAWCAT_TOKEN
+    ///
+    /// A pipeline needs it on any address that other machines reach.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What is sent")]
+pub struct RowsArgs {
+    /// The rows: a CSV with a header line, lines of JSON (.ndjson, .jsonl), or - for standard input
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<String>,
+
+    /// What the rows are (default: by the name of the file)
+    #[arg(long, value_enum, value_name = "FORM", hide_short_help = true)]
+    pub rows: Option<RowsKind>,
+
+    /// How the characters of the file are written
+    #[arg(long, value_enum, value_name = "NAME", default_value = "auto", hide_short_help = true)]
+    pub encoding: EncodingKind,
+
+    /// Send values of a CSV that read as numbers as numbers
+    ///
+    /// Without it all values are text, as the file has them. What has a zero or a plus sign in front is
+    /// no number.
+    #[arg(long)]
+    pub types: bool,
+
+    /// Add the time of sending as this member
+    #[arg(long, value_name = "FIELD", hide_short_help = true)]
+    pub timestamp_field: Option<String>,
+}
+
+/// What rows are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum RowsKind {
+    Csv,
+    Ndjson,
+}
+
+/// How characters are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum EncodingKind {
+    /// UTF-8 where it is valid, else CP949
+    Auto,
+    #[value(name = "utf-8")]
+    Utf8,
+    /// EUC-KR too
+    Cp949,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "How it is sent")]
+pub struct PostArgs {
+    /// The endpoint, as http://127.0.0.1:7117/PROD/v1
+    #[arg(short, long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub url: Option<String>,
+
+    /// Requests at a time
+    #[arg(long, value_name = "N", default_value = "16", value_parser = parse_small_count)]
+    pub concurrency: NonZeroUsize,
+
+    /// Rows a second at most
+    #[arg(long, value_name = "N", value_parser = parse_count, hide_short_help = true)]
+    pub rate: Option<NonZeroUsize>,
+
+    /// Remember in this file what was sent, and go on there
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub resume: Option<PathBuf>,
+
+    /// Append the bodies that were not taken to this file, one a line: send it later
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub failed: Option<PathBuf>,
+
+    /// Attempts of one row, where the endpoint is busy or can't be reached
+    #[arg(long, value_name = "N", default_value = "8", value_parser = parse_small_count,
+        hide_short_help = true)]
+    pub attempts: NonZeroUsize,
+
+    /// How long an answer may take
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_step,
+        hide_short_help = true)]
+    pub timeout: TimeDelta,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What is delivered")]
+pub struct DeliveryArgs {
+    /// The folder that objects go to
+    #[arg(long, value_name = "DIR", default_value = "rawdata", value_hint = ValueHint::DirPath)]
+    pub deliver: PathBuf,
+
+    /// The name of the stream, which object names begin with
+    #[arg(long, value_name = "NAME", default_value = "rawcat-stream")]
+    pub stream: String,
+
+    /// The prefix of objects, as a Firehose stream has it
+    #[arg(long, value_name = "PREFIX", default_value = "!{timestamp:yyyy/MM/dd/HH/}",
+        value_parser = parse_expression)]
+    pub prefix: Expression,
+
+    /// How objects are compressed
+    #[arg(long, value_enum, value_name = "FORM", default_value = "none")]
+    pub compression: CompressionKind,
+
+    /// Bytes of records after which an object is made
+    #[arg(long, value_name = "SIZE", default_value = "5MiB", value_parser = parse_record_size)]
+    pub buffer_size: u64,
+
+    /// Time after which an object is made of what there is
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
+    pub buffer_time: TimeDelta,
+
+    /// Put a line feed behind each record
+    #[arg(long, hide_short_help = true)]
+    pub newline: bool,
+}
+
+/// The forms of a delivery stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum CompressionKind {
+    None,
+    Gzip,
+    Zip,
+    /// As snappy-java writes it
+    Snappy,
+    HadoopSnappy,
 }
 
 #[derive(Args, Debug)]

@@ -8,14 +8,16 @@ use super::layers::Settings;
 use super::origin::{Origin, flag};
 use super::{
     AggregateConfig, CatConfig, CatWhat, ChartConfig, DedupConfig, DiffWith, ErrorsConfig, Exports,
-    FetchConfig, InputConfig, PictureConfig, PolicyConfig, S3Config, Same, SchemaConfig, Source,
-    SourceUrl, Surroundings,
+    FetchConfig, InputConfig, PictureConfig, PipelineConfig, PolicyConfig, S3Config, Same,
+    SchemaConfig, SendConfig, SendFrom, Source, SourceUrl, Surroundings,
 };
 use crate::cli;
 use crate::error::Error;
+use crate::pipeline::Compression;
 use crate::progress::Mode;
 use crate::publish;
 use crate::schema::{ColumnType, Pins};
+use crate::send::{Characters, Form, PostSpec, SendSpec};
 
 /// The settings of a run, and what each command makes of them.
 pub struct Meaning<'a> {
@@ -286,6 +288,97 @@ impl<'a> Meaning<'a> {
             every: args.bucket.every,
             picture: picture(&args.picture),
             term: args.terminal.term.then_some(args.terminal.width),
+            mode: self.mode(&args.talk)?,
+        })
+    }
+
+    pub fn pipeline(&self, args: &cli::PipelineArgs) -> Result<PipelineConfig, Error> {
+        let (gateway, delivery) = (&args.gateway, &args.delivery);
+        if !gateway.listen.ip().is_loopback() && args.token.token.is_none() {
+            return Err(self.settings.refuse(
+                "listen",
+                "other machines reach this address, and anybody there could put records",
+                "set RAWCAT_TOKEN, or listen on 127.0.0.1",
+            ));
+        }
+        let path = |path: &Path| self.around.working_dir.join(path);
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        Ok(PipelineConfig {
+            listen: gateway.listen,
+            token: args.token.token.clone(),
+            shards: gateway.shards,
+            state: path(&gateway.state),
+            max_body_bytes: bytes(gateway.max_body),
+            deliver: path(&delivery.deliver),
+            stream: delivery.stream.clone(),
+            prefix: delivery.prefix.clone(),
+            compression: match delivery.compression {
+                cli::CompressionKind::None => Compression::Uncompressed,
+                cli::CompressionKind::Gzip => Compression::Gzip,
+                cli::CompressionKind::Zip => Compression::Zip,
+                cli::CompressionKind::Snappy => Compression::Snappy,
+                cli::CompressionKind::HadoopSnappy => Compression::HadoopSnappy,
+            },
+            buffer_bytes: bytes(delivery.buffer_size),
+            buffer_time: delivery.buffer_time.to_std().unwrap_or_default(),
+            newline: delivery.newline,
+            mode: self.mode(&args.talk)?,
+        })
+    }
+
+    pub fn send(&self, args: &cli::SendArgs) -> Result<SendConfig, Error> {
+        let (rows, post) = (&args.rows, &args.post);
+        let path = |path: &Path| self.around.working_dir.join(path);
+        let from = match rows.file.as_deref() {
+            None => {
+                return Err(Error::usage(
+                    "no rows are given",
+                    "give --file rows.csv, or - for stdin",
+                ));
+            }
+            Some("-") => SendFrom::Stdin,
+            Some(file) => SendFrom::File(path(Path::new(file))),
+        };
+        let by_name = match rows.file.as_deref().and_then(|file| file.rsplit_once('.')) {
+            Some((_, "ndjson" | "jsonl")) => cli::RowsKind::Ndjson,
+            _ => cli::RowsKind::Csv,
+        };
+        let url = post.url.as_deref().ok_or_else(|| {
+            Error::usage("no endpoint is given", "give --url http://127.0.0.1:7117/PROD/v1")
+        })?;
+        let is_web = url.starts_with("http://") || url.starts_with("https://");
+        let url = url.parse().ok().filter(|_| is_web).ok_or_else(|| {
+            self.settings.refuse(
+                "url",
+                &format!("'{url}' is no address of an endpoint"),
+                "write it as https://host/stage/path",
+            )
+        })?;
+        Ok(SendConfig {
+            from,
+            spec: SendSpec {
+                post: PostSpec {
+                    url,
+                    token: args.token.token.clone(),
+                    attempts: post.attempts.get() as u32,
+                    timeout: post.timeout.to_std().unwrap_or_default(),
+                },
+                form: match rows.rows.unwrap_or(by_name) {
+                    cli::RowsKind::Csv => Form::Csv,
+                    cli::RowsKind::Ndjson => Form::Lines,
+                },
+                characters: match rows.encoding {
+                    cli::EncodingKind::Auto => Characters::Recognised,
+                    cli::EncodingKind::Utf8 => Characters::Utf8,
+                    cli::EncodingKind::Cp949 => Characters::Cp949,
+                },
+                numbers: rows.types,
+                concurrency: post.concurrency.get(),
+                rate: post.rate.map(|rate| rate.get() as f64),
+                failed: post.failed.as_deref().map(path),
+                resume: post.resume.as_deref().map(path),
+                timestamp_field: rows.timestamp_field.clone(),
+            },
             mode: self.mode(&args.talk)?,
         })
     }

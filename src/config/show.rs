@@ -9,6 +9,9 @@ use super::layers::{Kind, OptionInForce, Settings};
 use super::origin::Origin;
 use crate::error::printable;
 
+/// Options whose values are never shown.
+const SECRETS: [&str; 1] = ["token"];
+
 /// Every option's value in force, and where it came from.
 #[derive(Debug)]
 pub struct Shown {
@@ -45,10 +48,14 @@ struct JsonOption<'a> {
 
 impl Shown {
     pub fn new(settings: Settings, places: Vec<PathBuf>, json: bool) -> Shown {
+        let mut options = settings.options;
+        for secret in options.iter_mut().filter(|option| SECRETS.contains(&option.name.as_str())) {
+            secret.values.iter_mut().for_each(|value| *value = "(hidden)".to_string());
+        }
         Shown {
             file: settings.file,
             places,
-            options: settings.options,
+            options,
             unknown_variables: settings.unknown_variables,
             json,
         }

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 
 use chrono::TimeDelta;
 
-use crate::layout::{ErrorPrefix, LayoutError, Prefix, ZoneHistory, ZonesError};
+use crate::layout::{ErrorPrefix, Expression, LayoutError, Prefix, ZoneHistory, ZonesError};
 use crate::schema::ColumnType;
 
 /// Why a value was refused, and how to write it.
@@ -234,6 +234,14 @@ pub fn parse_error_prefix(text: &str) -> Result<ErrorPrefix, ValueError> {
              'errors/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd}/'"
                 .to_string(),
         ),
+    })
+}
+
+/// The prefix of a stream.
+pub fn parse_expression(text: &str) -> Result<Expression, ValueError> {
+    text.parse().map_err(|problem: LayoutError| ValueError {
+        message: problem.to_string(),
+        hint: Some("write it in single quotes, as '!{timestamp:yyyy/MM/dd/HH/}'".to_string()),
     })
 }
 

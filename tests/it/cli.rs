@@ -98,7 +98,10 @@ fn stderr(output: &Output) -> String {
 fn short_helps_fit_a_screen() {
     let place = Place::new();
     let mut all = String::new();
-    for command in ["", "fetch", "plan", "cat", "schema", "chart", "policy", "config", "man"] {
+    for command in [
+        "", "fetch", "plan", "cat", "schema", "chart", "pipeline", "send", "policy", "config",
+        "man",
+    ] {
         let text = place.transcript(format!("{command} -h").trim());
         assert!(text.lines().count() < 62, "{command}: {} lines", text.lines().count());
         all.push_str(&text);
@@ -109,9 +112,10 @@ fn short_helps_fit_a_screen() {
 #[test]
 fn long_helps_explain_every_option() {
     let place = Place::new();
-    let all: String = ["", "fetch", "cat", "schema", "chart", "policy", "completions"]
-        .map(|command| place.transcript(format!("{command} --help").trim()))
-        .concat();
+    let all: String =
+        ["", "fetch", "cat", "schema", "chart", "pipeline", "send", "policy", "completions"]
+            .map(|command| place.transcript(format!("{command} --help").trim()))
+            .concat();
     insta::assert_snapshot!(all);
 }
 

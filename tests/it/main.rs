@@ -28,6 +28,7 @@ mod options;
 mod order;
 mod out_s3;
 mod parquet_objects;
+mod pipeline;
 mod place;
 mod plan;
 mod proxy;

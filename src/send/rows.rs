@@ -1,0 +1,241 @@
+//! The rows of a CSV, or lines of JSON, in whatever encoding → the JSON bodies to be sent.
+//!
+//! Numbers stay as the file has them, as text, unless they are asked for as numbers; a number with zeros
+//! in front is an identifier and stays text either way.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use encoding_rs::{EUC_KR, Encoding, UTF_8};
+use encoding_rs_io::DecodeReaderBytesBuilder;
+
+/// What the rows are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    Csv,
+    /// One JSON value on each line, sent as it is.
+    Lines,
+}
+
+/// How the file's characters are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Characters {
+    /// By its beginning: a byte order mark, UTF-8 where it is valid, else CP949.
+    Recognised,
+    Utf8,
+    /// Which holds EUC-KR.
+    Cp949,
+}
+
+/// A row that can't be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    #[error("can't read the rows: {0}")]
+    Read(#[from] io::Error),
+    #[error("row {row}: {problem}")]
+    Row { row: u64, problem: String },
+    #[error("the file has no header line")]
+    NoHeader,
+    #[error("two columns are called {name:?}: rename one, as a JSON object has each name once")]
+    SameName { name: String },
+}
+
+/// Bytes by which the encoding is told.
+const LOOKED_AT: usize = 1 << 20;
+
+/// The bodies, one after another.
+pub struct Rows {
+    source: Source,
+    /// Rows that were given or refused, from 1.
+    row: u64,
+}
+
+enum Source {
+    Csv { reader: csv::Reader<Box<dyn Read + Send>>, names: Vec<String>, numbers: bool },
+    Lines(io::Lines<BufReader<Box<dyn Read + Send>>>),
+}
+
+impl Rows {
+    /// `numbers`: values of a CSV that read as JSON numbers are sent as such.
+    ///
+    /// # Errors
+    /// Where the header can't be read or has a name twice.
+    pub fn open(
+        mut input: Box<dyn Read + Send>,
+        form: Form,
+        characters: Characters,
+        numbers: bool,
+    ) -> Result<Rows, RowError> {
+        let mut front = Vec::new();
+        input.by_ref().take(LOOKED_AT as u64).read_to_end(&mut front)?;
+        let encoding = match characters {
+            Characters::Recognised => recognised(&front),
+            Characters::Utf8 => UTF_8,
+            Characters::Cp949 => EUC_KR,
+        };
+        let all = io::Cursor::new(front).chain(input);
+        // A byte order mark wins over what was said, and goes.
+        let decoded = DecodeReaderBytesBuilder::new()
+            .encoding(Some(encoding))
+            .bom_override(true)
+            .strip_bom(true)
+            .utf8_passthru(false)
+            .build(all);
+        let decoded: Box<dyn Read + Send> = Box::new(decoded);
+        let source = match form {
+            Form::Lines => Source::Lines(BufReader::new(decoded).lines()),
+            Form::Csv => {
+                let mut reader = csv::ReaderBuilder::new().from_reader(decoded);
+                let header = reader.headers().map_err(|error| at_row(0, error))?;
+                let names: Vec<String> =
+                    header.iter().map(|name| name.trim().to_string()).collect();
+                if names.is_empty() {
+                    return Err(RowError::NoHeader);
+                }
+                if let Some((_, name)) =
+                    names.iter().enumerate().find(|(at, name)| names[..*at].contains(name))
+                {
+                    return Err(RowError::SameName { name: name.clone() });
+                }
+                Source::Csv { reader, names, numbers }
+            }
+        };
+        Ok(Rows { source, row: 0 })
+    }
+
+    /// Rows so far.
+    pub fn row(&self) -> u64 {
+        self.row
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<String, RowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.source {
+            Source::Csv { reader, names, numbers } => {
+                let mut record = csv::StringRecord::new();
+                let read = reader.read_record(&mut record);
+                if let Ok(false) = read {
+                    return None;
+                }
+                self.row += 1;
+                let read = read.map_err(|error| at_row(self.row, error));
+                Some(read.map(|_| object(names, &record, *numbers)))
+            }
+            Source::Lines(lines) => loop {
+                let line = match lines.next()? {
+                    Err(error) => return Some(Err(error.into())),
+                    Ok(line) if line.trim().is_empty() => continue,
+                    Ok(line) => line,
+                };
+                self.row += 1;
+                let checked = serde_json::from_str::<serde::de::IgnoredAny>(&line);
+                let row = self.row;
+                return Some(checked.map(|_| line).map_err(|problem| RowError::Row {
+                    row,
+                    problem: format!("it is no JSON: {problem}"),
+                }));
+            },
+        }
+    }
+}
+
+fn at_row(row: u64, error: csv::Error) -> RowError {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => RowError::Read(error),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => RowError::Row {
+            row,
+            problem: format!("it has {len} fields, and the header has {expected_len}"),
+        },
+        other => RowError::Row { row, problem: format!("{other:?}") },
+    }
+}
+
+/// The encoding of a file that begins so.
+fn recognised(front: &[u8]) -> &'static Encoding {
+    match std::str::from_utf8(front) {
+        Ok(_) => UTF_8,
+        // Cut within a character.
+        Err(error) if error.error_len().is_none() && front.len() == LOOKED_AT => UTF_8,
+        Err(_) => EUC_KR,
+    }
+}
+
+fn object(names: &[String], record: &csv::StringRecord, numbers: bool) -> String {
+    let mut text = String::from("{");
+    for (at, (name, value)) in names.iter().zip(record).enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        push_text(&mut text, name);
+        text.push(':');
+        match numbers && is_number(value) {
+            true => text.push_str(value),
+            false => push_text(&mut text, value),
+        }
+    }
+    text.push('}');
+    text
+}
+
+fn push_text(json: &mut String, text: &str) {
+    json.push_str(&serde_json::to_string(text).expect("text is JSON"));
+}
+
+/// Whether a text is a number as JSON writes it.
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| !byte.is_ascii_whitespace())
+        && serde_json::from_str::<serde_json::Number>(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(bytes: &[u8], characters: Characters, numbers: bool) -> Vec<String> {
+        let input: Box<dyn Read + Send> = Box::new(io::Cursor::new(bytes.to_vec()));
+        let rows = Rows::open(input, Form::Csv, characters, numbers).unwrap();
+        rows.map(|row| row.unwrap_or_else(|error| error.to_string())).collect()
+    }
+
+    #[test]
+    fn rows_are_objects_in_the_order_of_the_columns_and_numbers_stay_as_they_are() {
+        let csv = b"b,a,n\n1,\"x, \"\"y\"\"\nz\",007\n-1.50,,1e3\n";
+        let text =
+            [r#"{"b":"1","a":"x, \"y\"\nz","n":"007"}"#, r#"{"b":"-1.50","a":"","n":"1e3"}"#];
+        assert_eq!(rows(csv, Characters::Recognised, false), text);
+        let typed = [r#"{"b":1,"a":"x, \"y\"\nz","n":"007"}"#, r#"{"b":-1.50,"a":"","n":1e3}"#];
+        assert_eq!(rows(csv, Characters::Recognised, true), typed);
+    }
+
+    #[test]
+    fn korean_files_are_read_in_every_form_in_which_they_come() {
+        let text = "이름,값\n한빛아파트,똠방각하\n";
+        let (cp949, _, _) = EUC_KR.encode(text);
+        let with_mark = [b"\xef\xbb\xbf", text.as_bytes()].concat();
+        for bytes in [text.as_bytes(), &cp949, &with_mark] {
+            let read = rows(bytes, Characters::Recognised, false);
+            assert_eq!(read, [r#"{"이름":"한빛아파트","값":"똠방각하"}"#]);
+        }
+        assert_eq!(rows(&cp949, Characters::Cp949, false).len(), 1);
+    }
+
+    #[test]
+    fn a_row_that_does_not_fit_the_header_is_named_and_the_next_is_read() {
+        let read = rows(b"a,b\n1,2\n3\n4,5\n", Characters::Recognised, false);
+        assert_eq!(read[1], "row 2: it has 1 fields, and the header has 2");
+        assert_eq!(read[2], r#"{"a":"4","b":"5"}"#);
+        let twice: Box<dyn Read + Send> = Box::new(&b"a,a\n"[..]);
+        let error = Rows::open(twice, Form::Csv, Characters::Utf8, false).err().unwrap();
+        assert!(error.to_string().contains("\"a\""));
+    }
+
+    #[test]
+    fn lines_of_json_go_as_they_are() {
+        let input: Box<dyn Read + Send> = Box::new(&b"{\"a\": 1}\n\n[2]\n{x\n"[..]);
+        let rows = Rows::open(input, Form::Lines, Characters::Recognised, false).unwrap();
+        let read: Vec<Option<String>> = rows.map(Result::ok).collect();
+        assert_eq!(read, [Some("{\"a\": 1}".to_string()), Some("[2]".to_string()), None]);
+    }
+}
