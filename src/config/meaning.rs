@@ -304,15 +304,6 @@ impl<'a> Meaning<'a> {
         let path = |path: &Path| self.around.working_dir.join(path);
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let state = path(&gateway.state);
-        let shards = gateway.shards.get() as u32;
-        if shards > pipeline::MOST_SHARDS {
-            let most = pipeline::MOST_SHARDS;
-            return Err(self.settings.refuse(
-                "shards",
-                &format!("{shards} shards are more than {most}"),
-                "give fewer",
-            ));
-        }
         let prefix_tz = match args.keys.prefix_tz.only() {
             Some(tz) => tz,
             None => {
@@ -334,7 +325,7 @@ impl<'a> Meaning<'a> {
         Ok(PipelineConfig {
             listen: gateway.listen,
             token: args.token.token.clone(),
-            shards,
+            shards: gateway.shards.get() as u32,
             limited: gateway.limits,
             retention: gateway.retention,
             key_field: args.shard.partition_key.clone(),

@@ -29,6 +29,8 @@ mod order;
 mod out_s3;
 mod parquet_objects;
 mod pipeline;
+mod pipeline_api;
+mod pipeline_delivery;
 mod place;
 mod plan;
 mod proxy;
