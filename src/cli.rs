@@ -26,7 +26,7 @@ Exit codes: 0 complete; 1 failed; 2 wrong usage; 3 finished, but an object, a pr
 record was skipped (each is named); 130 interrupted.";
 
 /// Options of the collection side, which would fill the short help of `config`.
-const COLLECTING: [&str; 16] = [
+const COLLECTING: [&str; 17] = [
     "listen",
     "token",
     "shards",
@@ -39,11 +39,27 @@ const COLLECTING: [&str; 16] = [
     "file",
     "types",
     "url",
+    "to",
     "concurrency",
     "resume",
     "failed",
     "newline",
 ];
+
+/// The options of S3 as those of streams, which have fewer.
+fn of_streams(arg: clap::Arg) -> clap::Arg {
+    let help = match arg.get_id().as_str() {
+        "region" => "The stream's region (default: from the AWS configuration)",
+        "profile" => "The profile of the AWS configuration",
+        "endpoint_url" => "Another server of streams: the pipeline's, as http://127.0.0.1:7117",
+        "no_sign_request" => "Ask without credentials",
+        "allow_http" => "Allow http:// to other machines than this one",
+        "request_payer" | "max_requests" | "stall_timeout" => return arg.hide(true),
+        _ => return arg,
+    };
+    let is_rare = matches!(arg.get_id().as_str(), "no_sign_request" | "allow_http");
+    arg.help(help).long_help(None).help_heading("AWS").hide_short_help(is_rare)
+}
 
 #[derive(Parser, Debug)]
 #[command(
@@ -159,14 +175,15 @@ pub enum Command {
     )]
     Pipeline(PipelineArgs),
 
-    /// Send the rows of a CSV, or lines of JSON, to an HTTP endpoint: one POST each
+    /// Send the rows of a CSV, or lines of JSON, to an HTTP endpoint or a stream
     ///
-    /// A row becomes a JSON object with the columns as its members. What fails for the moment is sent
-    /// again; what is refused is counted, shown, and kept by --failed. The end tells how many were sent,
-    /// how long they took and which shards have them.
+    /// A row becomes a JSON object with the columns as its members: one POST, or one record of a batch for
+    /// Kinesis or Firehose. What fails for the moment is sent again; what is refused is counted, shown, and
+    /// kept by --failed. The end tells how many were sent, how long they took and which shards have them.
     #[command(
         after_help = "More options and longer explanations: rawcat send --help",
-        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}"),
+        mut_args(of_streams)
     )]
     Send(SendArgs),
 
@@ -365,6 +382,8 @@ pub struct SendArgs {
     pub post: PostArgs,
     #[command(flatten)]
     pub token: TokenArgs,
+    #[command(flatten)]
+    pub s3: S3Args,
     #[command(flatten)]
     pub talk: TalkArgs,
 }

@@ -25,6 +25,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 pub use crate::store::SourceUrl;
+use crate::store::StoreOptions;
 pub use day::{Selection, Span};
 pub use layers::OptionInForce;
 pub use origin::Origin;
@@ -198,6 +199,26 @@ pub struct S3Config {
     pub max_requests: NonZeroUsize,
     /// Without progress of a body.
     pub stall_timeout: TimeDelta,
+}
+
+impl S3Config {
+    /// As the store understands it.
+    pub fn store_options(&self) -> StoreOptions {
+        let mut options = StoreOptions {
+            region: self.region.clone(),
+            profile: self.profile.clone(),
+            endpoint_url: self.endpoint_url.clone(),
+            no_sign_request: self.no_sign_request,
+            request_payer: self.request_payer,
+            allow_http: self.allow_http,
+            list_requests: self.max_requests.get(),
+            ..StoreOptions::default()
+        };
+        if let Ok(timeout) = self.stall_timeout.to_std() {
+            options.stall_timeout = timeout;
+        }
+        options
+    }
 }
 
 /// What is published; at least one of them.

@@ -6,6 +6,7 @@
 pub mod window;
 pub mod layout;
 pub mod store;
+pub mod streams;
 pub mod codec;
 pub mod parquet;
 pub mod schema;

@@ -416,6 +416,21 @@ pub struct PostArgs {
     #[arg(short, long, value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
 
+    /// In place of --url, a stream: kinesis://NAME or firehose://NAME
+    ///
+    /// Rows go out in batches of up to 500. What a batch did not take is sent again, and nothing else of
+    /// it. The options of AWS say how the stream is reached; an --endpoint-url on this machine, as the
+    /// one of `rawcat pipeline`, needs no credentials.
+    #[arg(long, value_name = "STREAM", value_hint = ValueHint::Url)]
+    pub to: Option<String>,
+
+    /// The member whose value is the partition key, as device.id (default: any key)
+    ///
+    /// Records with the same key stay in their order, on one shard. An endpoint gets it as the header
+    /// x-partition-key. A row without it is not sent.
+    #[arg(long, value_name = "FIELD", value_parser = parse_column, hide_short_help = true)]
+    pub partition_key: Option<String>,
+
     /// Requests at a time
     #[arg(long, value_name = "N", default_value = "16", value_parser = parse_small_count)]
     pub concurrency: NonZeroUsize,
@@ -432,7 +447,7 @@ pub struct PostArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub failed: Option<PathBuf>,
 
-    /// Attempts of one row, where the endpoint is busy or can't be reached
+    /// Attempts of one row, where the endpoint or the stream is busy or can't be reached
     #[arg(long, value_name = "N", default_value = "8", value_parser = parse_small_count,
         hide_short_help = true)]
     pub attempts: NonZeroUsize,

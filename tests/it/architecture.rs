@@ -10,7 +10,7 @@ const EXCEPTIONS: [(&str, &str); 4] =
     [("job", "progress"), ("send", "progress"), ("progress", "config"), ("config", "cli")];
 
 /// Rooms that talk to the network.
-const ASYNC: [&str; 3] = ["src/store/", "src/pipeline/", "src/send/"];
+const ASYNC: [&str; 4] = ["src/store/", "src/streams/", "src/pipeline/", "src/send/"];
 
 const ROOTS: [&str; 10] = [
     "src/",
