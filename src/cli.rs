@@ -7,12 +7,14 @@
 //! come from the file, and only `config` knows which one was typed.
 
 mod options;
+mod stream_options;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use options::*;
+pub use stream_options::*;
 
 const SETTINGS_HELP: &str = "\
 Every option can also be set in rawcat.toml (by its name, with _ for -) or in the environment
@@ -123,10 +125,12 @@ pub enum Command {
     /// Print records to stdout, one per line
     ///
     /// Prints the records of a local day (--day), of all objects under a prefix, or of one
-    /// object, each on a line of its own, ready for a pipe.
+    /// object, each on a line of its own, ready for a pipe. Of a stream (kinesis://NAME) it prints what
+    /// lies on its shards, with shard, number, arrival and partition key; --raw prints the data alone.
     #[command(
         after_help = "More options and longer explanations: rawcat cat --help",
-        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}"),
+        mut_arg("token", |arg| arg.hide_short_help(true))
     )]
     Cat(CatArgs),
 
@@ -264,11 +268,15 @@ pub struct CatArgs {
     /// An object or a prefix: a key below --source, a path, or an s3:// URL; without it, --day
     ///
     /// What ends in / is a prefix. A key is looked for below --source; `./` in front of it
-    /// makes it a path of this machine. `-` is one object on standard input.
+    /// makes it a path of this machine. `-` is one object on standard input, kinesis://NAME a stream.
     #[arg(value_name = "KEY", value_hint = ValueHint::AnyPath)]
     pub key: Option<String>,
     #[command(flatten)]
     pub print: PrintArgs,
+    #[command(flatten)]
+    pub stream: StreamArgs,
+    #[command(flatten)]
+    pub token: TokenArgs,
     #[command(flatten)]
     pub day: DayArgs,
     #[command(flatten)]

@@ -10,6 +10,7 @@ mod layers;
 mod meaning;
 mod origin;
 mod refusal;
+mod sending;
 mod show;
 pub mod value;
 pub mod zone;
@@ -39,6 +40,7 @@ use crate::pipeline::Compression;
 use crate::progress::Mode;
 use crate::schema::Pins;
 use crate::send::SendSpec;
+use crate::streams::{Reach, Start};
 use layers::Layered;
 use meaning::Meaning;
 
@@ -85,6 +87,8 @@ pub enum Request {
     /// As for `fetch`: `plan` shows what it would do.
     Plan(FetchConfig),
     Cat(CatConfig),
+    /// `cat` of a stream.
+    Stream(StreamConfig),
     Schema(SchemaConfig),
     Errors(ErrorsConfig),
     Chart(ChartConfig),
@@ -270,6 +274,23 @@ pub enum CatWhat {
     Stdin,
 }
 
+/// `cat` of a stream.
+#[derive(Clone, Debug)]
+pub struct StreamConfig {
+    /// Of a Kinesis stream.
+    pub name: String,
+    pub reach: Reach,
+    pub start: Start,
+    /// Go on with what arrives.
+    pub follow: bool,
+    /// `None`: all.
+    pub shard: Option<String>,
+    pub max_records: Option<u64>,
+    /// Data alone.
+    pub raw: bool,
+    pub mode: Mode,
+}
+
 /// `schema`.
 #[derive(Clone, Debug)]
 pub struct SchemaConfig {
@@ -387,7 +408,10 @@ fn request(settings: layers::Settings, around: &Surroundings) -> Result<Request,
         Command::Fetch(args) => Request::Fetch(meaning.fetch(args)?),
         Command::Sync(args) => Request::Sync(meaning.fetch(args)?),
         Command::Plan(args) => Request::Plan(meaning.fetch(args)?),
-        Command::Cat(args) => Request::Cat(meaning.cat(args)?),
+        Command::Cat(args) => match meaning.stream(args)? {
+            Some(config) => Request::Stream(config),
+            None => Request::Cat(meaning.cat(args)?),
+        },
         Command::Schema(args) => Request::Schema(meaning.schema(args)?),
         Command::Errors(args) => Request::Errors(meaning.errors(args)?),
         Command::Chart(args) => Request::Chart(meaning.chart(args)?),

@@ -22,6 +22,7 @@ pub mod job;
 
 pub mod pipeline;
 pub mod send;
+pub mod trace;
 
 pub mod error;
 pub mod progress;

@@ -32,6 +32,7 @@ fn run() -> Result<ExitCode, Error> {
         Request::Sync(config) => commands::sync(&config, &interrupt),
         Request::Plan(config) => commands::plan(&config, &interrupt),
         Request::Cat(config) => commands::cat(&config, &interrupt),
+        Request::Stream(config) => commands::stream(&config, &interrupt),
         Request::Schema(config) => commands::schema(&config, &interrupt),
         Request::Errors(config) => commands::errors(&config, &interrupt),
         Request::Chart(config) => commands::chart(&config, &interrupt),

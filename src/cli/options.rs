@@ -20,8 +20,23 @@ use crate::config::zone;
 use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
 
 /// Options that mean something only where they are typed: no variable, no key in the file.
-pub const TYPED_ONLY: [&str; 8] =
-    ["key", "pin", "diff", "again", "shell", "dir", "help", "version"];
+pub const TYPED_ONLY: [&str; 15] = [
+    "key",
+    "pin",
+    "diff",
+    "again",
+    "since",
+    "follow",
+    "shard",
+    "max_records",
+    "count",
+    "mark",
+    "wait",
+    "shell",
+    "dir",
+    "help",
+    "version",
+];
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Which day")]

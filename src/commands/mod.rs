@@ -12,6 +12,7 @@ pub mod policy;
 mod range;
 mod schema;
 mod send;
+mod stream;
 mod told;
 mod windows;
 
@@ -23,3 +24,4 @@ pub use pipeline::pipeline;
 pub use plan::plan;
 pub use schema::schema;
 pub use send::send;
+pub use stream::stream;

@@ -3,15 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use axum::http::Uri;
-
 use super::day::selection;
 use super::layers::Settings;
 use super::origin::{Origin, flag};
 use super::{
     AggregateConfig, CatConfig, CatWhat, ChartConfig, DedupConfig, DiffWith, ErrorsConfig, Exports,
     FetchConfig, InputConfig, PictureConfig, PipelineConfig, PolicyConfig, S3Config, Same,
-    SchemaConfig, SendConfig, SendFrom, Source, SourceUrl, Surroundings,
+    SchemaConfig, Source, SourceUrl, Surroundings,
 };
 use crate::cli;
 use crate::error::Error;
@@ -19,13 +17,11 @@ use crate::pipeline::Compression;
 use crate::progress::Mode;
 use crate::publish;
 use crate::schema::{ColumnType, Pins};
-use crate::send::{Characters, Form, PostSpec, SendSpec, SendTo};
-use crate::streams::{BadStreamUrl, Reach, StreamUrl};
 
 /// The settings of a run, and what each command makes of them.
 pub struct Meaning<'a> {
-    settings: &'a Settings,
-    around: &'a Surroundings,
+    pub(super) settings: &'a Settings,
+    pub(super) around: &'a Surroundings,
 }
 
 impl<'a> Meaning<'a> {
@@ -329,114 +325,6 @@ impl<'a> Meaning<'a> {
         })
     }
 
-    pub fn send(&self, args: &cli::SendArgs) -> Result<SendConfig, Error> {
-        let (rows, post) = (&args.rows, &args.post);
-        let path = |path: &Path| self.around.working_dir.join(path);
-        let from = match rows.file.as_deref() {
-            None => {
-                return Err(Error::usage(
-                    "no rows are given",
-                    "give --file rows.csv, or - for stdin",
-                ));
-            }
-            Some("-") => SendFrom::Stdin,
-            Some(file) => SendFrom::File(path(Path::new(file))),
-        };
-        let by_name = match rows.file.as_deref().and_then(|file| file.rsplit_once('.')) {
-            Some((_, "ndjson" | "jsonl")) => cli::RowsKind::Ndjson,
-            _ => cli::RowsKind::Csv,
-        };
-        let timeout = post.timeout.to_std().unwrap_or_default();
-        let to = match self.stream_or_endpoint(post)? {
-            SendTo::Http(endpoint) => {
-                SendTo::Http(PostSpec { token: args.token.token.clone(), ..endpoint })
-            }
-            SendTo::Stream { url, .. } => SendTo::Stream {
-                url,
-                reach: Reach {
-                    options: s3(&args.s3).store_options(),
-                    token: args.token.token.clone(),
-                    timeout: Some(timeout),
-                },
-            },
-        };
-        Ok(SendConfig {
-            from,
-            spec: SendSpec {
-                to,
-                form: match rows.rows.unwrap_or(by_name) {
-                    cli::RowsKind::Csv => Form::Csv,
-                    cli::RowsKind::Ndjson => Form::Lines,
-                },
-                characters: match rows.encoding {
-                    cli::EncodingKind::Auto => Characters::Recognised,
-                    cli::EncodingKind::Utf8 => Characters::Utf8,
-                    cli::EncodingKind::Cp949 => Characters::Cp949,
-                },
-                numbers: rows.types,
-                concurrency: post.concurrency.get(),
-                attempts: post.attempts.get() as u32,
-                partition_key: post.partition_key.clone(),
-                rate: post.rate.map(|rate| rate.get() as f64),
-                failed: post.failed.as_deref().map(path),
-                resume: post.resume.as_deref().map(path),
-                timestamp_field: rows.timestamp_field.clone(),
-            },
-            mode: self.mode(&args.talk)?,
-        })
-    }
-
-    /// Where rows go: what was said later in the chain wins.
-    fn stream_or_endpoint(&self, post: &cli::PostArgs) -> Result<SendTo, Error> {
-        let rank = |option| self.settings.origin(option).rank();
-        let to_stream = match (&post.url, &post.to) {
-            (None, None) => {
-                return Err(Error::usage(
-                    "no endpoint and no stream is given",
-                    "give --url http://127.0.0.1:7117/PROD/v1, or --to kinesis://name",
-                ));
-            }
-            (Some(_), Some(_)) if rank("url") == rank("to") => {
-                return Err(Error::usage(
-                    "--url and --to are both given, and rows go to one place",
-                    "leave out one of the two",
-                ));
-            }
-            (url, to) => to.as_deref().filter(|_| url.is_none() || rank("to") > rank("url")),
-        };
-        let Some(to) = to_stream else {
-            let timeout = post.timeout.to_std().unwrap_or_default();
-            let url = self.endpoint(post.url.as_deref().unwrap_or_default())?;
-            return Ok(SendTo::Http(PostSpec { url, token: None, timeout }));
-        };
-        let url: StreamUrl = to.parse().map_err(|error: BadStreamUrl| {
-            let hint = match to.starts_with("http") {
-                true => "an HTTP endpoint is given by --url",
-                false => "give kinesis://name or firehose://name",
-            };
-            self.settings.refuse("to", &error.to_string(), hint)
-        })?;
-        if matches!(url, StreamUrl::Firehose(_)) && post.partition_key.is_some() {
-            return Err(self.settings.refuse(
-                "partition_key",
-                "Firehose takes no partition keys",
-                "leave it out, or send to a Kinesis stream",
-            ));
-        }
-        Ok(SendTo::Stream { url, reach: Reach::default() })
-    }
-
-    fn endpoint(&self, url: &str) -> Result<Uri, Error> {
-        let is_web = url.starts_with("http://") || url.starts_with("https://");
-        url.parse().ok().filter(|_| is_web).ok_or_else(|| {
-            self.settings.refuse(
-                "url",
-                &format!("'{url}' is no address of an endpoint"),
-                "write it as https://host/stage/path",
-            )
-        })
-    }
-
     pub fn policy(&self, args: &cli::PolicyArgs) -> Result<PolicyConfig, Error> {
         Ok(PolicyConfig {
             source: self.url("source", self.source_text(&args.source)?)?,
@@ -679,7 +567,7 @@ impl<'a> Meaning<'a> {
         Ok(pins)
     }
 
-    fn mode(&self, args: &cli::TalkArgs) -> Result<Mode, Error> {
+    pub(super) fn mode(&self, args: &cli::TalkArgs) -> Result<Mode, Error> {
         if !(args.quiet && args.verbose) {
             return Ok(Mode::of(args.quiet, args.verbose));
         }
@@ -696,7 +584,7 @@ impl<'a> Meaning<'a> {
     }
 }
 
-fn s3(args: &cli::S3Args) -> S3Config {
+pub(super) fn s3(args: &cli::S3Args) -> S3Config {
     S3Config {
         region: args.region.clone(),
         profile: args.profile.clone(),

@@ -6,6 +6,7 @@
 //! ```
 
 mod done;
+mod endpoint;
 mod feed;
 mod key;
 mod latency;
@@ -28,6 +29,7 @@ use crate::progress::{Phase, Progress};
 use crate::streams::StreamError;
 pub use done::CheckpointError;
 use done::Done;
+pub use endpoint::Endpoint;
 use feed::{Queue, feed};
 pub use latency::Latencies;
 pub use post::PostSpec;

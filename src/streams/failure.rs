@@ -102,6 +102,7 @@ impl Failure {
         } else {
             Kind::Refused
         };
+        let message = message.trim_end_matches('.');
         let text: Vec<&str> = [code, message].into_iter().filter(|part| !part.is_empty()).collect();
         let reason = match text.is_empty() {
             true => format!("status {status}"),

@@ -104,7 +104,7 @@ impl Putter {
             Client::Kinesis(_) => "kinesis:PutRecords",
             Client::Firehose(_) => "firehose:PutRecordBatch",
         };
-        failure.into_error(&self.stream, "put to", permission)
+        failure.into_error(&self.stream, "written", permission)
     }
 }
 
