@@ -28,7 +28,7 @@ Exit codes: 0 complete; 1 failed; 2 wrong usage; 3 finished, but an object, a pr
 record was skipped (each is named); 130 interrupted.";
 
 /// Options of the collection side, which would fill the short help of `config`.
-const COLLECTING: [&str; 17] = [
+const COLLECTING: [&str; 16] = [
     "listen",
     "token",
     "shards",
@@ -41,7 +41,6 @@ const COLLECTING: [&str; 17] = [
     "file",
     "types",
     "url",
-    "to",
     "concurrency",
     "resume",
     "failed",
@@ -190,6 +189,24 @@ pub enum Command {
         mut_args(of_streams)
     )]
     Send(SendArgs),
+
+    /// Send marked records and follow them hop by hop until they can be read back
+    ///
+    /// The endpoint, the Kinesis stream, the delivery and the bucket or folder are asked in turn; what can't
+    /// be asked is named with the reason. The table tells how many of the records are at each hop and how
+    /// long after their sending; the line below it at which hop records were lost, and what to look at there.
+    #[command(
+        after_help = "More options and longer explanations: rawcat trace --help",
+        after_long_help = format!("{SETTINGS_HELP}\n\n\
+            Exit codes: 0 every record is at every hop once; 1 failed; 2 wrong usage; 3 records were lost \
+            or came more than once; 130 interrupted."),
+        mut_args(of_streams),
+        mut_arg("source", |arg| arg.help("What the delivery stream fills: s3://bucket/prefix/ or a folder")),
+        mut_arg("delivery_stream", |arg| {
+            arg.hide_short_help(false).help("The Firehose stream: whose delivery to ask about, and where it goes")
+        })
+    )]
+    Trace(TraceCommandArgs),
 
     /// Print the least IAM policy for this --source and --out
     ///
@@ -386,12 +403,42 @@ pub struct PipelineArgs {
 pub struct SendArgs {
     #[command(flatten)]
     pub rows: RowsArgs,
+    /// In place of --url, a stream: kinesis://NAME or firehose://NAME
+    ///
+    /// Rows go out in batches of up to 500. What a batch did not take is sent again, and nothing else of
+    /// it. The options of AWS say how the stream is reached; an --endpoint-url on this machine, as the
+    /// one of `rawcat pipeline`, needs no credentials.
+    #[arg(long = "to", id = "send_to", value_name = "STREAM", value_hint = ValueHint::Url,
+        help_heading = "How it is sent")]
+    pub to: Option<String>,
     #[command(flatten)]
     pub post: PostArgs,
     #[command(flatten)]
     pub token: TokenArgs,
     #[command(flatten)]
     pub s3: S3Args,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct TraceCommandArgs {
+    #[command(flatten)]
+    pub trace: TraceArgs,
+    #[command(flatten)]
+    pub token: TokenArgs,
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub layout: LayoutArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    #[command(flatten)]
+    pub s3: S3Args,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub json: JsonArgs,
     #[command(flatten)]
     pub talk: TalkArgs,
 }

@@ -39,8 +39,9 @@ use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
 use crate::pipeline::Compression;
 use crate::progress::Mode;
 use crate::schema::Pins;
-use crate::send::SendSpec;
+use crate::send::{PostSpec, SendSpec};
 use crate::streams::{Reach, Start};
+use crate::trace::Sending;
 use layers::Layered;
 use meaning::Meaning;
 
@@ -94,6 +95,7 @@ pub enum Request {
     Chart(ChartConfig),
     Pipeline(PipelineConfig),
     Send(SendConfig),
+    Trace(TraceConfig),
     Policy(PolicyConfig),
     Config(Shown),
     Completions(cli::Shell),
@@ -370,6 +372,24 @@ pub enum SendFrom {
     File(PathBuf),
 }
 
+/// `trace`.
+#[derive(Clone, Debug)]
+pub struct TraceConfig {
+    pub sending: Sending,
+    pub endpoint: Option<PostSpec>,
+    pub count: u32,
+    /// The origin of the endpoint, where it is on this machine.
+    pub local: Option<String>,
+    /// The name of a Kinesis stream.
+    pub stream: Option<(String, Reach)>,
+    pub delivery_stream: Option<String>,
+    /// `None`: what was delivered is not looked at.
+    pub input: Option<InputConfig>,
+    pub wait: Duration,
+    pub json: bool,
+    pub mode: Mode,
+}
+
 /// `policy`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyConfig {
@@ -417,6 +437,7 @@ fn request(settings: layers::Settings, around: &Surroundings) -> Result<Request,
         Command::Chart(args) => Request::Chart(meaning.chart(args)?),
         Command::Pipeline(args) => Request::Pipeline(meaning.pipeline(args)?),
         Command::Send(args) => Request::Send(meaning.send(args)?),
+        Command::Trace(args) => Request::Trace(meaning.trace(args)?),
         Command::Policy(args) => Request::Policy(meaning.policy(args)?),
         Command::Config(args) => {
             let json = args.json.json;

@@ -38,6 +38,7 @@ fn run() -> Result<ExitCode, Error> {
         Request::Chart(config) => commands::chart(&config, &interrupt),
         Request::Pipeline(config) => commands::pipeline(&config, &interrupt),
         Request::Send(config) => commands::send(&config, &interrupt),
+        Request::Trace(config) => commands::trace(&config, &interrupt),
         Request::Policy(config) => print_policy(&config),
         Request::Config(shown) => print_config(&shown),
         Request::Completions(shell) => print_completions(shell),

@@ -20,7 +20,7 @@ use crate::config::zone;
 use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
 
 /// Options that mean something only where they are typed: no variable, no key in the file.
-pub const TYPED_ONLY: [&str; 15] = [
+pub const TYPED_ONLY: [&str; 16] = [
     "key",
     "pin",
     "diff",
@@ -32,6 +32,7 @@ pub const TYPED_ONLY: [&str; 15] = [
     "count",
     "mark",
     "wait",
+    "send_to",
     "shell",
     "dir",
     "help",
@@ -430,14 +431,6 @@ pub struct PostArgs {
     /// The endpoint, as http://127.0.0.1:7117/PROD/v1
     #[arg(short, long, value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
-
-    /// In place of --url, a stream: kinesis://NAME or firehose://NAME
-    ///
-    /// Rows go out in batches of up to 500. What a batch did not take is sent again, and nothing else of
-    /// it. The options of AWS say how the stream is reached; an --endpoint-url on this machine, as the
-    /// one of `rawcat pipeline`, needs no credentials.
-    #[arg(long, value_name = "STREAM", value_hint = ValueHint::Url)]
-    pub to: Option<String>,
 
     /// The member whose value is the partition key, as device.id (default: any key)
     ///

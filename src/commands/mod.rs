@@ -14,6 +14,7 @@ mod schema;
 mod send;
 mod stream;
 mod told;
+mod trace;
 mod windows;
 
 pub use cat::cat;
@@ -25,3 +26,4 @@ pub use plan::plan;
 pub use schema::schema;
 pub use send::send;
 pub use stream::stream;
+pub use trace::trace;

@@ -334,7 +334,7 @@ impl<'a> Meaning<'a> {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn input(
+    pub(super) fn input(
         &self,
         source: &cli::SourceArgs,
         layout: &cli::LayoutArgs,

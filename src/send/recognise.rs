@@ -99,9 +99,14 @@ mod tests {
             if self.0.is_empty() {
                 return Err(io::Error::other("nothing is there yet"));
             }
-            let part = self.0.remove(0);
-            buf[..part.len()].copy_from_slice(&part);
-            Ok(part.len())
+            let part = &mut self.0[0];
+            let count = part.len().min(buf.len());
+            buf[..count].copy_from_slice(&part[..count]);
+            match count < part.len() {
+                true => drop(part.drain(..count)),
+                false => drop(self.0.remove(0)),
+            }
+            Ok(count)
         }
     }
 

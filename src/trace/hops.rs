@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_hop_counts_losses_copies_and_the_time_since_sending() {
-        let time = |ms| DateTime::from_timestamp_millis(1_650_240_000_000 + ms).unwrap();
+        let time = |ms: i64| DateTime::from_timestamp_millis(1_650_240_000_000 + ms).unwrap();
         let mut trace = Trace::new(4);
         trace.sent_utc = (0..4).map(|n| (n, time(0))).collect();
         let mut seen = Seen::default();
