@@ -20,6 +20,7 @@ pub mod chart;
 pub mod engine;
 pub mod job;
 
+pub mod web;
 pub mod pipeline;
 pub mod send;
 pub mod trace;

@@ -33,7 +33,7 @@ pub use fetch::Fetch;
 pub use folder::FolderStore;
 /// How AWS is reached, for other services than S3.
 pub(crate) use s3::{OnlySafeHttp, chain, check, is_loopback_http, shared_config};
-pub use s3::{PutNew, S3Store};
+pub use s3::{PutNew, S3Store, Stored};
 pub use url::SourceUrl;
 
 /// One object as it was listed.

@@ -35,7 +35,7 @@ use retry::{Attempts, RetryPolicy};
 pub(super) use ahead::ReadAhead;
 pub(crate) use connect::{OnlySafeHttp, check, is_loopback_http, shared_config};
 pub(crate) use failure::chain;
-pub use put::PutNew;
+pub use put::{PutNew, Stored};
 
 /// Threads for the network. They move bytes and check sums; the work on them is the caller's.
 const MOST_NETWORK_THREADS: usize = 4;
@@ -204,10 +204,10 @@ impl S3Store {
         &self,
         key: &str,
         path: &Path,
-        content_type: &'static str,
+        stored: &Stored,
         interrupted: &AtomicBool,
     ) -> Result<(), StoreError> {
-        let mut upload = put::Upload::new(Arc::clone(&self.remote), key, path, content_type);
+        let mut upload = put::Upload::new(Arc::clone(&self.remote), key, path, stored);
         self.wait(async {
             match body::unless(raised(interrupted), upload.run()).await {
                 Some(Ok(())) => Ok(()),
