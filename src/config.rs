@@ -36,7 +36,9 @@ pub use value::PictureSize;
 use crate::cli::{self, Command};
 use crate::error::Error;
 use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
-use crate::pipeline::{Compression, Deaggregation, KeyQuery, LogTo, Table, TransformSpec};
+use crate::pipeline::{
+    Compression, Conversion, Deaggregation, KeyQuery, LogTo, TransformSpec,
+};
 use crate::progress::Mode;
 use crate::schema::Pins;
 use crate::send::{PostSpec, SendSpec};
@@ -370,7 +372,7 @@ pub struct PipelineConfig {
     pub deaggregation: Option<Deaggregation>,
     pub transform: Option<TransformSpec>,
     pub keys: Vec<KeyQuery>,
-    pub table: Option<Table>,
+    pub conversion: Option<Conversion>,
     pub s3: S3Config,
     pub mode: Mode,
 }

@@ -590,6 +590,12 @@ pub struct DeliveryArgs {
     /// What is no row of it goes to the error output.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
     pub parquet: Option<PathBuf>,
+
+    /// Convert records to ORC, by the columns of this table; in builds with the feature `orc`
+    ///
+    /// As --parquet, for columns that are no decimals, lists or structs.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
+    pub orc: Option<PathBuf>,
 }
 
 /// The forms of a delivery stream.

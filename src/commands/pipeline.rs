@@ -1,13 +1,16 @@
 //! `rawcat pipeline`: HTTP → shards → objects on this machine, until it is interrupted.
 
+use chrono::TimeDelta;
+
 use crate::config::PipelineConfig;
+use crate::config::value::duration_text;
 use crate::error::{Error, ExitCode, Interrupt, say};
 use crate::layout::Naming;
 use crate::pipeline::{
     self, BucketsAt, DeliverySpec, Destination, EndpointSpec, GatewaySpec, PipelineSpec, Places,
     Token,
 };
-use crate::progress::Mode;
+use crate::progress::{Mode, bytes_text, count_text, counted};
 
 /// Where nobody says which: it stands in ARNs, and nothing depends on it.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -15,14 +18,37 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// Runs until Ctrl-C or SIGTERM, and delivers what is buffered.
 pub fn pipeline(config: &PipelineConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
     let spec = spec(config);
+    let buffer_time = TimeDelta::from_std(config.buffer_time).unwrap_or(TimeDelta::MAX);
     let ready = |address| {
         if config.mode != Mode::Quiet {
             say(&format!(
                 "POST JSON to http://{address}/PROD/v1; Ctrl-C delivers what is buffered and ends"
             ));
+            say(&format!(
+                "{} goes to {}, every {} or {}",
+                config.stream,
+                config.deliver,
+                bytes_text(config.buffer_bytes as u64),
+                duration_text(buffer_time)
+            ));
         }
     };
-    pipeline::run(&spec, interrupt.flag(), ready).map_err(Error::failed)?;
+    let done = pipeline::run(&spec, interrupt.flag(), ready).map_err(Error::failed)?;
+    if config.mode != Mode::Quiet {
+        let (records, objects) = (count_text(done.records), count_text(done.objects));
+        say(&format!(
+            "delivered {} in {}",
+            counted(&records, "record"),
+            counted(&objects, "object")
+        ));
+    }
+    if done.failed > 0 {
+        let failed = count_text(done.failed);
+        say(&format!(
+            "rawcat: {} could not be delivered and went to the error output; look at it with `rawcat errors`",
+            counted(&failed, "record")
+        ));
+    }
     Ok(ExitCode::Complete)
 }
 
@@ -62,7 +88,7 @@ fn spec(config: &PipelineConfig) -> PipelineSpec {
             deaggregation: config.deaggregation.clone(),
             transform: config.transform.clone(),
             keys: config.keys.clone(),
-            table: config.table.clone(),
+            conversion: config.conversion.clone(),
         },
         destination: Destination { url: config.deliver.clone(), options },
         region: config.s3.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_string()),

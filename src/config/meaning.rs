@@ -13,7 +13,9 @@ use super::{
 };
 use crate::cli;
 use crate::error::Error;
-use crate::pipeline::{self, Compression, Deaggregation, LogTo, Table, TransformSpec, Transformer};
+use crate::pipeline::{
+    Compression, Conversion, Deaggregation, Format, LogTo, Table, TransformSpec, Transformer, check_orc,
+};
 use crate::progress::Mode;
 use crate::publish;
 use crate::schema::{ColumnType, Pins};
@@ -313,12 +315,12 @@ impl<'a> Meaning<'a> {
                 ));
             }
         };
-        let table = delivery.parquet.as_deref().map(|file| self.table(&path(file))).transpose()?;
-        if table.is_some() && delivery.compression != cli::CompressionKind::None {
+        let conversion = self.conversion(delivery)?;
+        if conversion.is_some() && delivery.compression != cli::CompressionKind::None {
             return Err(self.settings.refuse(
                 "compression",
-                "Parquet files are compressed within",
-                "leave it out with --parquet",
+                "converted files are compressed within",
+                "leave it out with --parquet and --orc",
             ));
         }
         Ok(PipelineConfig {
@@ -376,7 +378,7 @@ impl<'a> Meaning<'a> {
                 .map(|by| self.transform(by, delivery))
                 .transpose()?,
             keys: delivery.partition_by.clone(),
-            table,
+            conversion,
             s3: s3(&args.s3),
             mode: self.mode(&args.talk)?,
         })
@@ -401,12 +403,21 @@ impl<'a> Meaning<'a> {
         })
     }
 
-    fn table(&self, file: &Path) -> Result<Table, Error> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| Error::io(format!("can't read {}", file.display()), error))?;
-        Table::from_json(&text).map_err(|problem| {
-            Error::usage(format!("{} gives no columns", file.display()), problem.to_string())
-        })
+    fn conversion(&self, args: &cli::DeliveryArgs) -> Result<Option<Conversion>, Error> {
+        let (format, file) = match (&args.parquet, &args.orc) {
+            (None, None) => return Ok(None),
+            (Some(file), None) => (Format::Parquet, file),
+            (None, Some(file)) => (Format::Orc, file),
+            (Some(_), Some(_)) => {
+                return Err(Error::usage("--parquet and --orc are both given", "give one of them"));
+            }
+        };
+        let table = table(&self.around.working_dir.join(file))?;
+        if format == Format::Orc {
+            check_orc(&table)
+                .map_err(|problem| Error::Usage { message: problem.to_string(), hint: None })?;
+        }
+        Ok(Some(Conversion { format, table }))
     }
 
     pub fn policy(&self, args: &cli::PolicyArgs) -> Result<PolicyConfig, Error> {
@@ -666,6 +677,15 @@ impl<'a> Meaning<'a> {
             )),
         }
     }
+}
+
+/// The columns that a file names.
+fn table(file: &Path) -> Result<Table, Error> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Error::io(format!("can't read {}", file.display()), error))?;
+    Table::from_json(&text).map_err(|problem| {
+        Error::usage(format!("{} gives no columns", file.display()), problem.to_string())
+    })
 }
 
 pub(super) fn s3(args: &cli::S3Args) -> S3Config {

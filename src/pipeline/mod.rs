@@ -25,11 +25,12 @@ use serde_json::{Value, json};
 use arn::{Arns, is_stream_name};
 use delivery::{Begin, Deliveries, DeliveriesError, Opening, Source, Told};
 pub use delivery::{
-    Compression, Deaggregation, DeliveryError, DeliverySpec, Destination, KeyQuery, QueryProblem,
-    Table, TableProblem, Tell, TransformSpec, Transformer,
+    Compression, Conversion, Deaggregation, Delivered, Format, OrcProblem, check_orc, DeliveryError, DeliverySpec, Destination, KeyQuery,
+    QueryProblem, Table, TableProblem, Tell, TransformSpec, Transformer,
 };
 use gateway::{AccessLog, Gateway, KeptProblem, ServeError, ServerLimits};
 pub use gateway::{BucketsAt, EndpointSpec, GatewaySpec, LogTo, Places, Token};
+pub use stream::SequenceNumber;
 use stream::{Kind, Storage, StorageError, StreamError, Streams};
 
 use crate::store::SourceUrl;
@@ -84,12 +85,13 @@ const LOG_EVERY: Duration = Duration::from_millis(200);
 const TRIM_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Runs until the flag is up; then what is buffered is delivered. `ready` is told the address.
+/// Runs until the flag is up; then what is buffered is delivered. `ready` is told the address; what was
+/// delivered since the beginning comes back.
 pub fn run(
     spec: &PipelineSpec,
     interrupted: &AtomicBool,
     ready: impl FnOnce(SocketAddr),
-) -> Result<(), PipelineError> {
+) -> Result<Delivered, PipelineError> {
     let name = &spec.delivery.name;
     if !is_stream_name(name) {
         return Err(PipelineError::Name { name: name.clone() });
@@ -162,9 +164,9 @@ pub fn run(
     });
     gateway.flush_log();
     // Whoever was answered has been put: what is delivered from here on is all there is.
-    let delivered = deliveries.end();
-    delivered?;
-    Ok(kept_up?)
+    let delivered = deliveries.end()?;
+    kept_up?;
+    Ok(delivered)
 }
 
 /// Writes the log out and removes records that are too old, until there is no more to do.

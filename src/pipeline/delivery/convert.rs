@@ -1,6 +1,6 @@
-//! Entries → a Parquet file by a table's columns: record format conversion.
+//! Entries → a Parquet or ORC file by a table's columns: record format conversion.
 //!
-//! Each record is a row or is refused. The file is written by the Parquet writer of Polars.
+//! Each record is a row or is refused. Parquet is written by the writer of Polars, ORC in [`super::orc`].
 
 use polars_arrow::array::{
     Array, BinaryArray, BooleanArray, ListArray, PrimitiveArray, StructArray, Utf8Array,
@@ -26,13 +26,37 @@ pub struct Converted {
     pub refused: Vec<(Entry, Failure)>,
 }
 
+/// What records become.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Conversion {
+    pub format: Format,
+    pub table: Table,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    Parquet,
+    Orc,
+}
+
+impl Format {
+    /// What object names end with.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::Parquet => ".parquet",
+            Format::Orc => ".orc",
+        }
+    }
+}
+
 /// A file that the library can't write: a fault of the columns, not of the records.
 #[derive(Debug, thiserror::Error)]
-#[error("the Parquet file can't be written: {0}")]
-pub struct ConvertError(String);
+#[error("the converted file can't be written: {0}")]
+pub struct ConvertError(pub(super) String);
 
 /// Converts entries, in their order.
-pub fn convert(table: &Table, entries: Vec<Entry>) -> Result<Converted, ConvertError> {
+pub fn convert(conversion: &Conversion, entries: Vec<Entry>) -> Result<Converted, ConvertError> {
+    let Conversion { format, table } = conversion;
     let mut columns: Vec<Vec<Cell>> = table.columns.iter().map(|_| Vec::new()).collect();
     let mut refused = Vec::new();
     let mut rows = 0;
@@ -48,11 +72,13 @@ pub fn convert(table: &Table, entries: Vec<Entry>) -> Result<Converted, ConvertE
             }
         }
     }
-    let file = match rows {
-        0 => None,
-        rows => {
-            Some(written(table, columns, rows).map_err(|error| ConvertError(error.to_string()))?)
+    let file = match (rows, format) {
+        (0, _) => None,
+        (rows, Format::Parquet) => {
+            let file = written(table, columns, rows);
+            Some(file.map_err(|error| ConvertError(error.to_string()))?)
         }
+        (_, Format::Orc) => Some(super::orc::written(table, columns)?),
     };
     Ok(Converted { file, refused })
 }
@@ -267,7 +293,8 @@ mod tests {
             entry(4, "[1]"),
             entry(5, "{"),
         ];
-        let converted = convert(&table, entries).unwrap();
+        let conversion = Conversion { format: Format::Parquet, table };
+        let converted = convert(&conversion, entries).unwrap();
         let refused: Vec<u64> = converted.refused.iter().map(|(entry, _)| entry.number).collect();
         assert_eq!(refused, [3, 4, 5]);
         assert!(converted.refused[0].1.message.starts_with("n: \"x\""));

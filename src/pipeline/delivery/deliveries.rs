@@ -129,6 +129,25 @@ pub struct Known {
     pub counts: Arc<Counts>,
 }
 
+/// What delivery streams did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Delivered {
+    pub records: u64,
+    pub objects: u64,
+    /// Records that went to the error output.
+    pub failed: u64,
+}
+
+impl Delivered {
+    fn with(self, counts: &Counts) -> Delivered {
+        Delivered {
+            records: self.records + Counts::get(&counts.delivered),
+            objects: self.objects + Counts::get(&counts.objects),
+            failed: self.failed + Counts::get(&counts.failed),
+        }
+    }
+}
+
 /// All delivery streams.
 pub struct Deliveries {
     streams: Arc<Streams>,
@@ -259,13 +278,15 @@ impl Deliveries {
         Ok(done?)
     }
 
-    /// Ends all of them, each once what is buffered is delivered; for a thread of its own.
-    pub fn end(&self) -> Result<(), DeliveryError> {
+    /// Ends all of them, each once what is buffered is delivered, and says what they did since they began;
+    /// for a thread of its own.
+    pub fn end(&self) -> Result<Delivered, DeliveryError> {
         let running = std::mem::take(&mut *self.lock());
         running.values().for_each(|running| running.stop.store(true, Ordering::Relaxed));
-        let mut done = Ok(());
+        let mut done = Ok(Delivered::default());
         for (_, running) in running {
-            done = done.and(ended(running.stop, running.thread));
+            let over = ended(running.stop, running.thread);
+            done = done.and_then(|sum| over.map(|()| sum.with(&running.counts)));
         }
         done
     }

@@ -14,6 +14,7 @@ mod entry;
 mod failed;
 mod invoke;
 mod objects;
+mod orc;
 mod partition;
 mod pile;
 mod place;
@@ -30,12 +31,14 @@ use chrono::{DateTime, Utc};
 
 pub use compress::Compression;
 use convert::{ConvertError, convert};
+pub use convert::{Conversion, Format};
 pub use counts::Counts;
 pub use deaggregate::Deaggregation;
 pub use deliveries::{
-    Begin, Deliveries, DeliveriesError, Destination, Kept, Known, Opening, Source, Told,
+    Begin, Delivered, Deliveries, DeliveriesError, Destination, Kept, Known, Opening, Source, Told,
 };
 use entry::{Entry, Outcome};
+pub use orc::{OrcProblem, check as check_orc};
 pub use invoke::{TransformSpec, Transformer};
 use objects::{DecideError, Decisions, Planned, Positions};
 pub use partition::{KeyQuery, QueryProblem};
@@ -107,7 +110,7 @@ impl Delivery {
             let came = self.take()?;
             let is_over = stopping && !came;
             let due = self.piles.since().is_some_and(|at| at.elapsed() >= self.spec.buffer_time);
-            if due || is_over || self.waiting_bytes >= self.batch_bytes() {
+            if self.waiting_bytes >= self.batch_bytes() {
                 self.process();
             }
             if due || is_over || self.piles.is_full(self.spec.buffer_bytes) {
@@ -129,23 +132,26 @@ impl Delivery {
         }
     }
 
-    /// Takes records from the shards, as many as are processed together; false where none is left.
+    /// Takes records from the shards, as many as are processed together, each shard its part; false where
+    /// none is left.
     fn take(&mut self) -> Result<bool, DeliveryError> {
-        let most = self.batch_bytes();
+        let part = self.batch_bytes().div_ceil(self.stream.shards.len());
         let Delivery { stream, storage, taken, waiting, waiting_bytes, .. } = self;
         let before = waiting.len();
         for shard in &stream.shards {
             let index = shard.index;
             let from = taken.get(&index).map_or(0, |last| last + 1);
+            let mut bytes = 0;
             storage.records((stream.id, index), from, |record| {
-                if *waiting_bytes >= most {
+                if bytes >= part {
                     return false;
                 }
+                bytes += record.data.len();
                 taken.insert(index, record.number);
-                *waiting_bytes += record.data.len();
                 waiting.push(Entry::of(index, record));
                 true
             })?;
+            *waiting_bytes += bytes;
         }
         let came = self.waiting.len() - before;
         if came > 0 {
@@ -166,7 +172,10 @@ impl Delivery {
     fn process(&mut self) {
         self.waiting_bytes = 0;
         let entries = std::mem::take(&mut self.waiting);
-        let piling = Piling { newline: self.spec.newline, apart: self.spec.table.is_some() };
+        if entries.is_empty() {
+            return;
+        }
+        let piling = Piling { newline: self.spec.newline, apart: self.spec.conversion.is_some() };
         let transformer = self.process.transformer();
         for outcome in self.process.apply(entries) {
             match outcome {
@@ -181,6 +190,8 @@ impl Delivery {
 
     /// Makes objects of all piles.
     fn flush(&mut self, stop: &AtomicBool) -> Result<(), DeliveryError> {
+        // What is taken counts as delivered from here on.
+        self.process();
         let mut piles = std::mem::take(&mut self.piles);
         if piles.since().is_none() {
             return Ok(());
@@ -192,13 +203,13 @@ impl Delivery {
             let values: Vec<(&str, &str)> = names.zip(values.iter().map(String::as_str)).collect();
             let id = uuid::Uuid::new_v4().to_string();
             let (oldest, mut records) = (pile.oldest_us, pile.records);
-            let bytes = match &self.spec.table {
+            let bytes = match &self.spec.conversion {
                 None => {
                     let bytes = self.spec.compression.encode(pile.bytes, &id);
                     Some(bytes.map_err(DeliveryError::Compress)?)
                 }
-                Some(table) => {
-                    let converted = convert(table, pile.entries)?;
+                Some(conversion) => {
+                    let converted = convert(conversion, pile.entries)?;
                     records -= converted.refused.len() as u64;
                     let refused = converted.refused.iter();
                     refused.for_each(|(entry, failure)| piles.fail(entry, failure, None));

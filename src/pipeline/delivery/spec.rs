@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::compress::Compression;
+use super::convert::Conversion;
 use super::deaggregate::Deaggregation;
 use super::invoke::TransformSpec;
 use super::partition::KeyQuery;
-use super::table::Table;
 use crate::layout::Naming;
 
 /// How records become objects.
@@ -29,15 +29,15 @@ pub struct DeliverySpec {
     pub transform: Option<TransformSpec>,
     /// Where the values of `partitionKeyFromQuery` are in a record.
     pub keys: Vec<KeyQuery>,
-    /// Records become rows of a Parquet file with these columns.
-    pub table: Option<Table>,
+    /// Records become rows of a file with columns.
+    pub conversion: Option<Conversion>,
 }
 
 impl DeliverySpec {
     pub fn extension(&self) -> &str {
-        match (&self.extension, &self.table) {
+        match (&self.extension, &self.conversion) {
             (Some(extension), _) => extension,
-            (None, Some(_)) => ".parquet",
+            (None, Some(conversion)) => conversion.format.extension(),
             (None, None) => self.compression.extension(),
         }
     }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::super::arn::bucket_of;
 use super::super::delivery::{
-    Compression, Deaggregation, DeliverySpec, Destination, KeyQuery, Table, TransformSpec,
-    Transformer,
+    Compression, Conversion, Deaggregation, DeliverySpec, Destination, Format, KeyQuery, Table,
+    TransformSpec, Transformer, check_orc,
 };
 use super::protocol::ApiError;
 use crate::layout::{ErrorPrefix, Expression, Naming};
@@ -131,8 +131,8 @@ pub fn read(
     let compression = read.compression_format.as_deref().unwrap_or("UNCOMPRESSED");
     let compression = Compression::of_name(compression)
         .ok_or_else(|| invalid(&format!("CompressionFormat '{compression}' is none")))?;
-    let table = table_of(&read, places)?;
-    if table.is_some() && compression != Compression::Uncompressed {
+    let conversion = conversion_of(&read, places)?;
+    if conversion.is_some() && compression != Compression::Uncompressed {
         return Err(invalid("CompressionFormat must be UNCOMPRESSED where records are converted"));
     }
     let mib = read.buffering_hints.size_in_mbs.unwrap_or(DEFAULT_MIB);
@@ -152,7 +152,7 @@ pub fn read(
         deaggregation: None,
         transform: None,
         keys: Vec::new(),
-        table,
+        conversion,
     };
     let processing = read.processing_configuration.filter(|processing| processing.enabled);
     for processor in processing.map(|processing| processing.processors).unwrap_or_default() {
@@ -185,14 +185,19 @@ fn safe(name: &str) -> Result<&str, ApiError> {
     }
 }
 
-fn table_of(read: &Configuration, places: &Places) -> Result<Option<Table>, ApiError> {
+fn conversion_of(
+    read: &Configuration,
+    places: &Places,
+) -> Result<Option<Conversion>, ApiError> {
     let Some(conversion) = &read.data_format_conversion_configuration else { return Ok(None) };
     if conversion.enabled == Some(false) {
         return Ok(None);
     }
-    if conversion.output_format_configuration.pointer("/Serializer/OrcSerDe").is_some() {
-        return Err(invalid("ORC is not written here: choose ParquetSerDe"));
-    }
+    let serializer = &conversion.output_format_configuration;
+    let format = match serializer.pointer("/Serializer/OrcSerDe") {
+        Some(_) => Format::Orc,
+        None => Format::Parquet,
+    };
     let Schema { database_name, table_name } = &conversion.schema_configuration;
     let Some(folder) = &places.tables else {
         return Err(invalid(
@@ -204,8 +209,12 @@ fn table_of(read: &Configuration, places: &Places) -> Result<Option<Table>, ApiE
     let path = folder.join(name);
     let text = std::fs::read_to_string(&path)
         .map_err(|error| invalid(&format!("can't read {}: {error}", path.display())))?;
-    let table = Table::from_json(&text);
-    table.map(Some).map_err(|problem| invalid(&format!("{}: {problem}", path.display())))
+    let table = Table::from_json(&text)
+        .map_err(|problem| invalid(&format!("{}: {problem}", path.display())))?;
+    if format == Format::Orc {
+        check_orc(&table).map_err(|problem| invalid(&problem.to_string()))?;
+    }
+    Ok(Some(Conversion { format, table }))
 }
 
 fn process(spec: &mut DeliverySpec, processor: &Processor) -> Result<(), ApiError> {
