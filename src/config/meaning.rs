@@ -13,7 +13,7 @@ use super::{
 };
 use crate::cli;
 use crate::error::Error;
-use crate::pipeline::{self, Compression, Deaggregation, LogTo, Table, TransformSpec, Transformer};
+use crate::pipeline::{Compression, Deaggregation, LogTo, Table, TransformSpec, Transformer};
 use crate::progress::Mode;
 use crate::publish;
 use crate::schema::{ColumnType, Pins};
@@ -599,7 +599,7 @@ impl<'a> Meaning<'a> {
         }
     }
 
-    fn url(&self, option: &str, text: &str) -> Result<SourceUrl, Error> {
+    pub(super) fn url(&self, option: &str, text: &str) -> Result<SourceUrl, Error> {
         if text.is_empty() {
             let label = self.settings.origin(option).label(option);
             return Err(Error::usage(
