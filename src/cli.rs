@@ -187,7 +187,14 @@ pub enum Command {
     #[command(
         after_help = "More options and longer explanations: rawcat send --help",
         after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}"),
-        mut_args(of_streams)
+        mut_args(of_streams),
+        mut_arg("partition_key", |arg| {
+            arg.help_heading("How it is sent").long_help(
+                "The member of a row that is its partition key, as device.id (default: a key for each row)\n\n\
+                 Rows with the same key are on the same shard. An endpoint gets it as the header \
+                 x-partition-key. A row without it is not sent.",
+            )
+        })
     )]
     Send(SendArgs),
 
@@ -418,6 +425,9 @@ pub struct SendArgs {
     #[arg(long = "to", id = "send_to", value_name = "STREAM", value_hint = ValueHint::Url,
         help_heading = "How it is sent")]
     pub to: Option<String>,
+
+    #[command(flatten)]
+    pub shard: ShardArgs,
     #[command(flatten)]
     pub post: PostArgs,
     #[command(flatten)]

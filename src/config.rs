@@ -36,9 +36,7 @@ pub use value::PictureSize;
 use crate::cli::{self, Command};
 use crate::error::Error;
 use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
-use crate::pipeline::{
-    Compression, Conversion, Deaggregation, KeyQuery, LogTo, TransformSpec,
-};
+use crate::pipeline::{Compression, Conversion, Deaggregation, KeyQuery, LogTo, TransformSpec};
 use crate::progress::Mode;
 use crate::schema::Pins;
 use crate::send::{PostSpec, SendSpec};

@@ -484,15 +484,8 @@ pub struct PostArgs {
     #[arg(short, long, value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
 
-    /// The member whose value is the partition key, as device.id (default: any key)
-    ///
-    /// Records with the same key stay in their order, on one shard. An endpoint gets it as the header
-    /// x-partition-key. A row without it is not sent.
-    #[arg(long, value_name = "FIELD", value_parser = parse_column, hide_short_help = true)]
-    pub partition_key: Option<String>,
-
     /// Requests at a time
-    #[arg(long, value_name = "N", default_value = "16", value_parser = parse_small_count)]
+    #[arg(long, value_name = "N", default_value = "32", value_parser = parse_small_count)]
     pub concurrency: NonZeroUsize,
 
     /// Rows a second at most

@@ -7,7 +7,7 @@ use chrono::Utc;
 use serde_json::{Value, json};
 
 use super::windows::{job_error, json_text, open_raw, read_spec};
-use crate::config::{InputConfig, TraceConfig, value::duration_text};
+use crate::config::{InputConfig, Source, SourceUrl, TraceConfig, value::duration_text};
 use crate::error::{Error, ExitCode, Interrupt, printable};
 use crate::progress::Progress;
 use crate::trace::{
@@ -31,7 +31,7 @@ pub fn trace(config: &TraceConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
     };
     let source = reading.as_ref().ok().map(|reading| reading.source.clone());
     let stream = config.stream.clone();
-    let spec = TraceSpec {
+    let mut spec = TraceSpec {
         sending: config.sending.clone(),
         endpoint: config.endpoint.clone(),
         count: config.count,
@@ -52,7 +52,7 @@ pub fn trace(config: &TraceConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
             told = (counts, Instant::now());
         }
     };
-    let traced = follow(&spec, &mut tell, interrupt.flag()).map_err(failed)?;
+    let traced = follow(&mut spec, &mut tell, interrupt.flag()).map_err(failed)?;
     progress.finish();
     let names = Names {
         url: config.endpoint.as_ref().map(|endpoint| endpoint.url.to_string()),
@@ -72,7 +72,20 @@ pub fn trace(config: &TraceConfig, interrupt: &Interrupt) -> Result<ExitCode, Er
 }
 
 fn reading(input: &InputConfig, mark: &Mark, wait: Duration) -> Result<Reading, Error> {
-    let raw = open_raw(input)?;
+    let later = match &input.source {
+        Source::Place(SourceUrl::Folder(folder)) if !folder.is_dir() => Some(folder.clone()),
+        _ => None,
+    };
+    let raw = match &later {
+        None => open_raw(input)?,
+        // The layout says the same of any folder.
+        Some(_) => {
+            let here = Source::Place(SourceUrl::Folder(".".into()));
+            open_raw(&InputConfig { source: here, ..input.clone() })?
+        }
+    };
+    let source =
+        later.as_ref().map(|folder| folder.display().to_string()).unwrap_or(raw.source.clone());
     let wait = chrono::TimeDelta::from_std(wait).unwrap_or(LATEST);
     let window = Window {
         start_utc: mark.time_utc,
@@ -81,7 +94,7 @@ fn reading(input: &InputConfig, mark: &Mark, wait: Duration) -> Result<Reading, 
         date: None,
     };
     let spec = read_spec(input, &raw, window)?;
-    Ok(Reading { spec, store: raw.store, source: raw.source })
+    Ok(Reading { spec, store: raw.store, later, source })
 }
 
 fn delivery_name(config: &TraceConfig) -> Option<String> {

@@ -14,7 +14,8 @@ use super::{
 use crate::cli;
 use crate::error::Error;
 use crate::pipeline::{
-    Compression, Conversion, Deaggregation, Format, LogTo, Table, TransformSpec, Transformer, check_orc,
+    Compression, Conversion, Deaggregation, Format, LogTo, Table, TransformSpec, Transformer,
+    check_orc,
 };
 use crate::progress::Mode;
 use crate::publish;
@@ -610,7 +611,7 @@ impl<'a> Meaning<'a> {
         }
     }
 
-    fn url(&self, option: &str, text: &str) -> Result<SourceUrl, Error> {
+    pub(super) fn url(&self, option: &str, text: &str) -> Result<SourceUrl, Error> {
         if text.is_empty() {
             let label = self.settings.origin(option).label(option);
             return Err(Error::usage(

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 
 use super::meaning::{Meaning, s3};
 use super::origin::{Origin, flag};
-use super::{InputConfig, SendConfig, SendFrom, StreamConfig, TraceConfig};
+use super::{InputConfig, SendConfig, SendFrom, Source, StreamConfig, TraceConfig};
 use crate::cli;
 use crate::error::Error;
 use crate::send::{Characters, Form, PostSpec, SendSpec, SendTo};
@@ -53,6 +53,9 @@ impl Meaning<'_> {
                 },
             },
         };
+        // One that stands in the file is meant for streams that take it.
+        let takes_keys = !matches!(to, SendTo::Stream { url: StreamUrl::Firehose(_), .. });
+        let key = args.shard.partition_key.as_ref().filter(|_| takes_keys);
         Ok(SendConfig {
             from,
             spec: SendSpec {
@@ -69,7 +72,7 @@ impl Meaning<'_> {
                 numbers: rows.types,
                 concurrency: post.concurrency.get(),
                 attempts: post.attempts.get() as u32,
-                partition_key: post.partition_key.clone(),
+                partition_key: key.cloned(),
                 rate: post.rate.map(|rate| rate.get() as f64),
                 failed: post.failed.as_deref().map(path),
                 resume: post.resume.as_deref().map(path),
@@ -106,10 +109,10 @@ impl Meaning<'_> {
             };
             Error::usage(format!("--to: {error}"), hint)
         })?;
-        if matches!(url, StreamUrl::Firehose(_)) && post.partition_key.is_some() {
-            return Err(self.settings.refuse(
-                "partition_key",
-                "Firehose takes no partition keys",
+        let is_typed = *self.settings.origin("partition_key") == Origin::Flag;
+        if matches!(url, StreamUrl::Firehose(_)) && is_typed {
+            return Err(Error::usage(
+                "--partition-key: Firehose takes no partition keys",
                 "leave it out, or send to a Kinesis stream",
             ));
         }
@@ -251,7 +254,16 @@ impl Meaning<'_> {
         if args.source.source.is_some() {
             layout.delivery_stream = None;
         }
-        self.input(&args.source, &layout, &time, &listing, &args.limits, &args.s3, &args.run)
+        // A folder may not be there before something is delivered to it.
+        let url = args.source.source.as_deref().map(|text| self.url("source", text)).transpose()?;
+        let here = cli::SourceArgs { source: Some(".".to_string()) };
+        let (source, place) = match url {
+            Some(url) => (&here, Some(Source::Place(url))),
+            None => (&args.source, None),
+        };
+        let input =
+            self.input(source, &layout, &time, &listing, &args.limits, &args.s3, &args.run)?;
+        Ok(InputConfig { source: place.unwrap_or(input.source), ..input })
     }
 
     fn reach(&self, s3_args: &cli::S3Args, token: &cli::TokenArgs) -> Reach {

@@ -25,8 +25,9 @@ use serde_json::{Value, json};
 use arn::{Arns, is_stream_name};
 use delivery::{Begin, Deliveries, DeliveriesError, Opening, Source, Told};
 pub use delivery::{
-    Compression, Conversion, Deaggregation, Delivered, Format, OrcProblem, check_orc, DeliveryError, DeliverySpec, Destination, KeyQuery,
-    QueryProblem, Table, TableProblem, Tell, TransformSpec, Transformer,
+    Compression, Conversion, Deaggregation, Delivered, DeliveryError, DeliverySpec, Destination,
+    Format, KeyQuery, OrcProblem, QueryProblem, Table, TableProblem, Tell, TransformSpec,
+    Transformer, check_orc,
 };
 use gateway::{AccessLog, Gateway, KeptProblem, ServeError, ServerLimits};
 pub use gateway::{BucketsAt, EndpointSpec, GatewaySpec, LogTo, Places, Token};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
+use axum::http::request::Builder;
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use chrono::{DateTime, Utc};
@@ -32,6 +33,7 @@ pub struct Poster {
 const PARTITION_KEY: &str = "x-partition-key";
 /// Bytes of an answer that are looked at.
 const ANSWER_BYTES: usize = 64 << 10;
+const PAGE_BYTES: usize = 4 << 20;
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -59,13 +61,11 @@ impl Poster {
 
     /// Sends one body, once.
     pub async fn attempt(&self, body: Bytes, key: Option<&str>) -> Attempt {
-        let mut request = Request::builder()
+        let request = Request::builder()
             .method(Method::POST)
             .uri(self.spec.url.clone())
             .header(header::CONTENT_TYPE, "application/json");
-        if let Some(token) = &self.spec.token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
+        let mut request = self.with_token(request);
         if let Some(key) = key {
             let Ok(value) = HeaderValue::from_bytes(key.as_bytes()) else {
                 let why = "its partition key has characters that no header can hold";
@@ -77,7 +77,7 @@ impl Poster {
             Ok(request) => request,
             Err(error) => return Attempt::Over(Sent::Refused(error.to_string())),
         };
-        let (parts, bytes) = match self.exchange(request).await {
+        let (parts, bytes) = match self.exchange(request, ANSWER_BYTES).await {
             Ok(answer) => answer,
             Err(why) => return Attempt::Again { why, after: None },
         };
@@ -101,19 +101,31 @@ impl Poster {
     /// # Errors
     /// Why there is none.
     pub async fn get(&self, url: Uri) -> Result<String, String> {
-        let request = Request::get(url).body(Full::default()).map_err(|error| error.to_string())?;
-        let (parts, bytes) = self.exchange(request).await?;
+        let request = self.with_token(Request::get(url)).body(Full::default());
+        let request = request.map_err(|error| error.to_string())?;
+        let (parts, bytes) = self.exchange(request, PAGE_BYTES).await?;
         match parts.status.is_success() {
             true => Ok(String::from_utf8_lossy(&bytes).into_owned()),
             false => Err(parts.status.to_string()),
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(Parts, Bytes), String> {
+    fn with_token(&self, request: Builder) -> Builder {
+        match &self.spec.token {
+            None => request,
+            Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Full<Bytes>>,
+        most_bytes: usize,
+    ) -> Result<(Parts, Bytes), String> {
         let exchange = async {
             let answer = self.client.request(request).await.map_err(|error| chain(&error))?;
             let (parts, body) = answer.into_parts();
-            let bytes = Limited::new(body, ANSWER_BYTES).collect().await;
+            let bytes = Limited::new(body, most_bytes).collect().await;
             let bytes = bytes.map(|collected| collected.to_bytes());
             // What was taken stays so, whatever becomes of the rest of the answer.
             match (bytes, parts.status.is_success()) {

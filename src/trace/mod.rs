@@ -96,11 +96,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// # Errors
 /// Where a place can't be asked at all. What a place answers is never an error.
 pub fn trace(
-    spec: &TraceSpec,
+    spec: &mut TraceSpec,
     tell: &mut dyn FnMut(&Trace, Duration),
     interrupted: &AtomicBool,
 ) -> Result<Traced, TraceError> {
-    let mark = spec.sending.mark();
+    let mark = &spec.sending.mark().clone();
     let mut trace = Trace::new(spec.count);
     let mut names = Names::default();
     let endpoint = spec.endpoint.as_ref().map(|post| Endpoint::open(post, ATTEMPTS)).transpose()?;
@@ -156,7 +156,7 @@ pub fn trace(
             // Who is not asked is not waited for.
             trace.set(Hop::Delivery, State::NotAsked(why));
         }
-        if let Ok(reading) = &spec.reading {
+        if let Ok(reading) = &mut spec.reading {
             objects.look(reading, mark, &mut trace, interrupted)?;
         }
         if interrupted.load(Ordering::Relaxed) {

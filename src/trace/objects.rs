@@ -2,6 +2,7 @@
 //! them. Every object that came since sending is looked into once.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,13 +13,15 @@ use super::mark::Mark;
 use crate::codec::{Decoder, Input, Step};
 use crate::job::{JobError, JobSpec, PrintError, Printing, plan, print_key};
 use crate::progress::{Mode, Progress};
-use crate::store::{Content, ObjectMeta, Store};
+use crate::store::{Content, ObjectMeta, SourceUrl, Store, StoreOptions};
 
 /// A source, and how it is read.
 pub struct Reading {
     /// Its window begins when the first record was sent.
     pub spec: JobSpec,
     pub store: Store,
+    /// In place of `store`, a folder that was not there when it was looked for: nothing was delivered yet.
+    pub later: Option<PathBuf>,
     /// As it is shown.
     pub source: String,
 }
@@ -52,12 +55,23 @@ impl Objects {
     /// again the next time.
     pub fn look(
         &mut self,
-        reading: &Reading,
+        reading: &mut Reading,
         mark: &Mark,
         trace: &mut Trace,
         interrupted: &AtomicBool,
     ) -> Result<(), TraceError> {
-        let Reading { spec, store, source } = reading;
+        if let Some(folder) = &reading.later {
+            if !folder.is_dir() {
+                let problem = format!("the folder {} is not there", folder.display());
+                self.problems.insert(reading.source.clone(), problem);
+                return Ok(());
+            }
+            let url = SourceUrl::Folder(folder.clone());
+            reading.store = Store::open(&url, &StoreOptions::default()).map_err(JobError::from)?;
+            reading.later = None;
+        }
+        let reading = &*reading;
+        let Reading { spec, store, source, .. } = reading;
         let listed = match plan(spec, source, store, &Progress::new(Mode::Quiet)) {
             Ok(plan) => plan.objects,
             Err(JobError::Store(error)) if error.concerns_whole_source() => {
@@ -165,7 +179,7 @@ fn read_back(
 ) -> Result<Vec<(u32, Option<DateTime<Utc>>)>, String> {
     let printing = Printing { csv: false, excel_safe: false, raw: false, columns: Vec::new() };
     let mut lines = Vec::new();
-    let Reading { spec, store, source } = reading;
+    let Reading { spec, store, source, .. } = reading;
     print_key(spec, source, store, &object.key, &printing, &mut lines, interrupted)
         .map_err(|error: PrintError| error.to_string())?;
     let marked = lines.split(|byte| *byte == b'\n').filter_map(|line| mark.of_record(line));

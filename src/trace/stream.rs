@@ -11,7 +11,6 @@ use super::TraceError;
 use super::hops::{Hop, Trace};
 use super::mark::Mark;
 use super::metrics::delivered_up_to;
-use crate::pipeline::SequenceNumber;
 use crate::send::Endpoint;
 use crate::streams::{Got, Shards, Start, Stream};
 
@@ -83,6 +82,13 @@ pub struct Metrics {
     pub stream: String,
 }
 
+/// The number of a record on its shard: the last digits of its sequence number, as the pipeline of this
+/// machine gives them.
+fn number_of(sequence: &str) -> Option<u64> {
+    const DIGITS: usize = 42;
+    sequence.get(sequence.len().checked_sub(DIGITS)?..)?.parse().ok()
+}
+
 /// What the metrics of a pipeline have that delivers, be it nothing so far.
 const OF_A_DELIVERY: &str = "rawcat_delivery_";
 
@@ -101,10 +107,8 @@ pub fn look_at_metrics(
         return Some(format!("the metrics at {} tell of no delivery stream", metrics.url));
     }
     let positions = delivered_up_to(&page, &metrics.delivery, &metrics.stream);
-    let number =
-        |sequence: &str| sequence.parse::<SequenceNumber>().ok().map(|number| number.number);
     for (n, (shard, sequence)) in places {
-        let is_there = positions.get(shard).zip(number(sequence));
+        let is_there = positions.get(shard).zip(number_of(sequence));
         if is_there.is_some_and(|(position, number)| number <= *position)
             && !trace.has(Hop::Delivery, *n)
             && let Some(seen) = trace.seen(Hop::Delivery)
@@ -113,4 +117,16 @@ pub fn look_at_metrics(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_has_the_number_that_its_sequence_number_ends_with() {
+        assert_eq!(number_of(&format!("4962{:010}{:042}", 3, 123)), Some(123));
+        assert_eq!(number_of("17"), None);
+        assert_eq!(number_of(&format!("4962{:010}{:042}", 3, u128::MAX)), None);
+    }
 }

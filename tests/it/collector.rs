@@ -11,7 +11,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rawcat::pipeline::SequenceNumber;
 use serde_json::{Value, json};
 
 /// How it fails.
@@ -153,6 +152,32 @@ async fn answer(State(inside): State<Arc<Mutex<Inside>>>, request: Request<Body>
 
 fn shard_id(index: u32) -> String {
     format!("shardId-{index:012}")
+}
+
+/// The number of a record on its shard, from 1.
+#[derive(Clone, Copy)]
+struct SequenceNumber {
+    shard: u32,
+    number: u64,
+}
+
+impl std::fmt::Display for SequenceNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "4962{:010}{:042}", self.shard, self.number)
+    }
+}
+
+impl std::str::FromStr for SequenceNumber {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let digits = text.strip_prefix("4962").filter(|digits| digits.len() == 52).ok_or(())?;
+        let (shard, number) = digits.split_at(10);
+        Ok(SequenceNumber {
+            shard: shard.parse().map_err(drop)?,
+            number: number.parse().map_err(drop)?,
+        })
+    }
 }
 
 type Answer = Result<Value, (u16, &'static str)>;

@@ -8,6 +8,7 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 use crate::collector::{Collector, Faults};
+use crate::pipeline::Pipeline;
 use crate::place::{Place, Ran, start};
 
 fn rows(place: &Place, count: usize) {
@@ -236,4 +237,30 @@ fn data_that_are_no_text_are_printed_in_base64() {
     let record: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(record["data_base64"], "/wAi");
     assert_eq!(record.get("data"), None);
+}
+
+#[test]
+fn what_is_put_to_the_streams_of_the_pipeline_is_on_them_and_delivered() {
+    let place = Place::new();
+    rows(&place, 700);
+    let pipeline =
+        Pipeline::start(&place, "--buffer-size 4KiB --newline --stream events --token t");
+    let endpoint = format!("--endpoint-url http://{} --token t", pipeline.address);
+    let send = |to: &str| place.run(&format!("send --file rows.csv --types --to {to} {endpoint}"));
+    let sent = [send("kinesis://events"), send("firehose://events-direct")];
+    let printed = place.run(&format!("cat kinesis://events --raw {endpoint}"));
+    let denied = place.run(&format!("cat kinesis://events {endpoint}x"));
+    // The pipeline ends whatever became of the rows.
+    assert_eq!(pipeline.end_with_code(), 0);
+    for ran in sent {
+        ran.ends_and_says(0, &["sent      700 rows", "failed    0"]);
+    }
+    let mut lines: Vec<Vec<u8>> =
+        printed.ends(0).stdout.lines().map(|line| line.as_bytes().to_vec()).collect();
+    lines.sort();
+    assert_eq!(lines, bodies(700));
+    denied.ends_and_says(1, &["the token is missing or wrong"]);
+    let day = |days: i64| (chrono::Utc::now() - chrono::TimeDelta::days(days)).format("%Y-%m-%d");
+    let line = format!("cat --from {} --to {} --tz UTC", day(1), day(0));
+    assert_eq!(place.run(&line).ends(0).stdout.lines().count(), 1_400);
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::collector::{Collector, Faults};
+use crate::pipeline::Pipeline;
 use crate::place::{Place, Ran};
 
 fn traced(place: &Place, collector: &Collector, options: &str) -> Ran {
@@ -96,4 +97,23 @@ fn what_can_not_be_asked_is_said() {
     place
         .run("trace --url http://127.0.0.1:9/ --wait 1s")
         .ends_and_says(3, &["10 records lost at gateway", "refused"]);
+}
+
+#[test]
+fn the_pipeline_of_this_machine_is_traced_from_its_first_record_on() {
+    let place = Place::new();
+    let options = "--buffer-time 1s --shards 3 --stream events --token t";
+    let line = format!("pipeline --listen 127.0.0.1:0 --deliver delivered {options}");
+    let pipeline = Pipeline::of(place.command(&line));
+    // Nothing was delivered yet, so that the folder is not there.
+    let url = pipeline.url();
+    let line =
+        format!("trace --url {url} --stream events --source delivered --token t --wait 30s --json");
+    let ran = place.run(&line);
+    // The pipeline ends whatever the trace found.
+    assert_eq!(pipeline.end_with_code(), 0);
+    let document: Value = serde_json::from_str(&ran.ends(0).stdout).unwrap();
+    for name in ["gateway", "stream", "delivery", "object", "read"] {
+        assert_eq!(hop(&document, name)["records"], 10, "{document:#}");
+    }
 }

@@ -30,17 +30,17 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 pub use compress::Compression;
-use convert::{ConvertError, convert};
 pub use convert::{Conversion, Format};
+use convert::{ConvertError, convert};
 pub use counts::Counts;
 pub use deaggregate::Deaggregation;
 pub use deliveries::{
     Begin, Delivered, Deliveries, DeliveriesError, Destination, Kept, Known, Opening, Source, Told,
 };
 use entry::{Entry, Outcome};
-pub use orc::{OrcProblem, check as check_orc};
 pub use invoke::{TransformSpec, Transformer};
 use objects::{DecideError, Decisions, Planned, Positions};
+pub use orc::{OrcProblem, check as check_orc};
 pub use partition::{KeyQuery, QueryProblem};
 use pile::{Piles, Piling};
 use place::Place;

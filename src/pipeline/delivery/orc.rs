@@ -9,7 +9,9 @@ use super::table::{Kind, Table};
 /// Why a table's rows can't be written as ORC.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum OrcProblem {
-    #[error("this rawcat writes no ORC: build it with `cargo install --path . --features orc`, or use --parquet")]
+    #[error(
+        "this rawcat writes no ORC: build it with `cargo install --path . --features orc`, or use --parquet"
+    )]
     NotBuilt,
     #[error("column {column} is a {kind}, which the writer of ORC does not know: use --parquet")]
     Type { column: String, kind: &'static str },

@@ -185,10 +185,7 @@ fn safe(name: &str) -> Result<&str, ApiError> {
     }
 }
 
-fn conversion_of(
-    read: &Configuration,
-    places: &Places,
-) -> Result<Option<Conversion>, ApiError> {
+fn conversion_of(read: &Configuration, places: &Places) -> Result<Option<Conversion>, ApiError> {
     let Some(conversion) = &read.data_format_conversion_configuration else { return Ok(None) };
     if conversion.enabled == Some(false) {
         return Ok(None);
