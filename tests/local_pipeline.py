@@ -133,10 +133,10 @@ def post(connection, body, path="/PROD/v1", headers=None):
     return answer.status, answer.read()
 
 
-def call(connection, service, operation, request):
+def call(connection, service, operation, request, more_headers=None):
     """(status, answer) of an operation of the protocol that Kinesis and Firehose speak, unsigned."""
     target = {"kinesis": "Kinesis_20131202", "firehose": "Firehose_20150804"}[service]
-    headers = {"x-amz-target": f"{target}.{operation}", "content-type": "application/x-amz-json-1.1"}
+    headers = {"x-amz-target": f"{target}.{operation}", "content-type": "application/x-amz-json-1.1", **(more_headers or {})}
     status, body = post(connection, json.dumps(request), "/", headers)
     return status, json.loads(body or b"{}")
 

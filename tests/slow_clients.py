@@ -163,30 +163,44 @@ def quantile(seconds, share):
     return sorted(seconds)[min(len(seconds) - 1, int(len(seconds) * share))] * 1000
 
 
-def check_kind(args, pipeline, kind):
-    """Returns the records that were taken."""
+def meet(args, pipeline, kind, attack, seconds):
+    """What honest clients saw while the others were there, which `attack` brings for so many seconds."""
     clients = [Honest(pipeline, f"{kind}-{name}", name == "kept") for name in ["kept", "new"]]
     time.sleep(0.3)
-    seconds = args.seconds if kind == "slow heads" else args.seconds / 2
-    opened, most_at_a_time, closed = KINDS[kind](args, pipeline.address, time.monotonic() + seconds)
+    opened, most, closed = attack(args, pipeline.address, time.monotonic() + seconds)
     for client in clients:
         client.end()
+    took = [one for client in clients for one in client.seconds]
     failures = [failure for client in clients for failure in client.failures]
-    seconds = [one for client in clients for one in client.seconds]
-    if not seconds:
+    if not took:
         raise Failed(f"{kind}: no record was taken: {failures[:3]}")
-    p50, p99, most = (quantile(seconds, share) for share in [0.5, 0.99, 1])
+    return {
+        "opened": opened, "most": most, "closed": closed, "records": len(took), "failures": failures,
+        "p50_ms": quantile(took, 0.5), "p99_ms": quantile(took, 0.99), "longest_ms": quantile(took, 1),
+        "taken": [record for client in clients for record in client.taken],
+    }
+
+
+def judge(args, kind, found):
+    if found["failures"]:
+        raise Failed(f"{kind}: {len(found['failures'])} requests of others failed: {found['failures'][:3]}")
+    if found["p99_ms"] > args.p99_ms:
+        raise Failed(f"{kind}: others waited {found['p99_ms']:.0f} ms (p99); at most {args.p99_ms:.0f} ms are allowed")
+
+
+def check_kind(args, pipeline, kind):
+    """Returns the records that were taken."""
+    seconds = args.seconds if kind == "slow heads" else args.seconds / 2
+    found = meet(args, pipeline, kind, KINDS[kind], seconds)
     print(
-        f"{kind}: {opened} connections, {most_at_a_time} at a time, {closed} of them closed by the pipeline; beside them {len(seconds)} "
-        f"records taken, {len(failures)} failed, p50 {p50:.1f} ms, p99 {p99:.1f} ms, longest {most:.0f} ms", flush=True,
+        f"{kind}: {found['opened']} connections, {found['most']} at a time, {found['closed']} of them closed by the pipeline; beside them "
+        f"{found['records']} records taken, {len(found['failures'])} failed, p50 {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms, "
+        f"longest {found['longest_ms']:.0f} ms", flush=True,
     )
-    if failures:
-        raise Failed(f"{kind}: {len(failures)} requests of others failed: {failures[:3]}")
-    if p99 > args.p99_ms:
-        raise Failed(f"{kind}: others waited {p99:.0f} ms (p99); at most {args.p99_ms:.0f} ms are allowed")
-    if kind == "slow heads" and args.seconds > HEAD_SECONDS and closed < min(args.slow, most_at_a_time):
-        raise Failed(f"{kind}: after {HEAD_SECONDS} s only {closed} of {args.slow} connections were closed")
-    return [record for client in clients for record in client.taken]
+    judge(args, kind, found)
+    if kind == "slow heads" and seconds > HEAD_SECONDS and found["closed"] < min(args.slow, found["most"]):
+        raise Failed(f"{kind}: after {HEAD_SECONDS} s only {found['closed']} of {args.slow} connections were closed")
+    return found["taken"]
 
 
 def allow_files(wanted):
