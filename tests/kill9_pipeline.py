@@ -185,9 +185,15 @@ def start(args, work, rng):
 
 
 def wait_for_staging(work, until):
-    """Until something is staged, or the time is over."""
-    while time.monotonic() < until and not staged(work):
-        pass
+    """Until something is staged, or the time is over. Only folders of that name are looked at, as fast as can be."""
+    folders = [folder for folder, _, _ in os.walk(work) if os.path.basename(folder) in {".rawcat", "staged"}]
+    while time.monotonic() < until:
+        for folder in folders:
+            try:
+                if any(entry.is_file() for entry in os.scandir(folder)):
+                    return
+            except OSError:
+                continue
 
 
 def one_round(args, work, number, rng, producers):
