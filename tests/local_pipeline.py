@@ -50,9 +50,9 @@ def run(binary, folder, *words, codes=(0,), seconds=600):
 
 
 class Pipeline:
-    """Starts at once; who needs it to listen asks for `url`, `endpoint` or `address`."""
+    """Starts at once; who needs it to listen asks for `url`, `endpoint` or `address`. `settings` are variables of its own."""
 
-    def __init__(self, binary, folder, *options):
+    def __init__(self, binary, folder, *options, settings=None):
         self.folder = Path(folder)
         self.messages = self.folder / "messages.txt"
         self.started = time.monotonic()
@@ -60,7 +60,7 @@ class Pipeline:
         self.is_ending = False
         command = [str(binary), "pipeline", "--listen", "127.0.0.1:0", *map(str, options)]
         with open(self.messages, "wb") as messages:
-            self.process = subprocess.Popen(command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, stdout=messages, stderr=messages)
+            self.process = subprocess.Popen(command, cwd=folder, env={**environment(), **(settings or {})}, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages)
 
     def __enter__(self):
         return self

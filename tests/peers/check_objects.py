@@ -12,8 +12,9 @@ line feeds, records go by `rawcat send` to a pipeline and come out as objects. T
 - every record is in them once, byte for byte as it was sent;
 - `rawcat cat` prints the same, and what `rawcat fetch` publishes has the same values.
 
-At last the two tables of sample_data/danji*.csv are sent, and must come out as Python's csv module reads them.
-Needs python-snappy, kafka-python and polars. Exit code 0: all agree. 1: something differs; its folder is kept and named.
+The same goes into a bucket of moto's, where objects must have the types and encodings that Firehose gives them. At last the two
+tables of sample_data/danji*.csv are sent, and must come out as Python's csv module reads them.
+Needs python-snappy, kafka-python, polars, boto3 and moto[server]. Exit code 0: all agree. 1: something differs; its folder is kept and named.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import csv
 import gzip
 import io
 import json
+import logging
 import random
 import re
 import shutil
@@ -34,9 +36,11 @@ from collections import Counter
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import boto3
 import polars
 import snappy
 from kafka.codec import snappy_decode
+from moto.server import ThreadedMotoServer
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -98,14 +102,16 @@ def of_hadoop(stored):
     return found
 
 
+# The extension, the content encoding, and how it is decoded.
 FORMS = {
-    "none": ("", bytes),
-    "gzip": (".gz", gzip.decompress),
-    "zip": (".zip", of_zip),
-    "snappy": (".snappy", of_snappy_java),
+    "none": ("", None, bytes),
+    "gzip": (".gz", "gzip", gzip.decompress),
+    "zip": (".zip", "zip", of_zip),
+    "snappy": (".snappy", "snappy-java", of_snappy_java),
     # Delivered as .snappy, whatever the documentation says.
-    "hadoop-snappy": (".snappy", of_hadoop),
+    "hadoop-snappy": (".snappy", "hadoop-snappy", of_hadoop),
 }
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
 
 
 def check_by_java(folder, stored_and_found):
@@ -184,7 +190,7 @@ def days(began):
 
 
 def check_form(binary, folder, form, has_newlines, by_java):
-    extension, decode = FORMS[form]
+    extension, _, decode = FORMS[form]
     lines = make_lines()
     (folder / "rows.ndjson").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     began = datetime.now(timezone.utc)
@@ -214,6 +220,39 @@ def check_form(binary, folder, form, has_newlines, by_java):
     values = [json.loads(line) for line in lines]
     same(((one.get("n"), one.get("text")) for one in values), table.select("n", "text").iter_rows(), "by rawcat fetch")
     print(f"{form}{', with line feeds' if has_newlines else ''}: {len(lines)} records in {len(stored_and_found)} objects agree", flush=True)
+
+
+def check_bucket(binary, work):
+    """Objects of each form in a bucket: what is told about them, and what they hold."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # It would tell of each request.
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        endpoint = "http://{}:{}".format(*server.get_host_and_port())
+        s3 = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1")
+        s3.create_bucket(Bucket="events")
+        lines = [f'{{"n":{number},"text":"똠방각하"}}' for number in range(300)]
+        for form, (extension, encoding, decode) in FORMS.items():
+            folder = work / f"bucket-{form}"
+            folder.mkdir()
+            (folder / "rows.ndjson").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+            began = datetime.now(timezone.utc)
+            options = ["--deliver", f"s3://events/{form}/", "--endpoint-url", endpoint, "--compression", form, "--buffer-size", "4KiB", "--stream", STREAM, "--newline"]
+            with Pipeline(binary, folder, *options, settings=KEYS) as pipeline:
+                run(binary, folder, "send", "--quiet", "--file", "rows.ndjson", "--url", pipeline.url)
+                pipeline.end()
+            records = []
+            for one in s3.list_objects_v2(Bucket="events", Prefix=f"{form}/").get("Contents", []):
+                check_name(one["Key"].removeprefix(f"{form}/"), extension, began)
+                answer = s3.get_object(Bucket="events", Key=one["Key"])
+                told = answer["ContentType"], answer.get("ContentEncoding") or None
+                if told != ("application/octet-stream", encoding):
+                    raise Failed(f"{one['Key']} is told as {told}, instead of application/octet-stream and {encoding}")
+                records += split(decode(answer["Body"].read()), True, one["Key"])
+            same((line.encode() for line in lines), records, f"{form} in a bucket")
+        print(f"in a bucket: types, encodings and {len(lines)} records of each form agree", flush=True)
+    finally:
+        server.stop()
 
 
 def check_danji(binary, folder):
@@ -247,6 +286,11 @@ def main():
                 folder = work / re.sub(r"\W", "-", f"{form} {has_newlines}")
                 folder.mkdir()
                 check_form(binary, folder, form, has_newlines, by_java)
+        folder = work
+        if "s3://" in run(binary, work, "pipeline", "--help"):
+            check_bucket(binary, work)
+        else:
+            print("without a bucket, as this binary delivers to folders alone")
         folder = work / "danji"
         folder.mkdir()
         check_danji(binary, folder)
