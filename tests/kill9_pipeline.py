@@ -11,8 +11,9 @@ In goes the binary. KILLS times it is started on one folder and killed with SIGK
 - at the start: before it listens, or just after, when it takes up what the last run had decided;
 - at the end: after SIGINT, while it delivers what is buffered.
 
-Connections put records by HTTP and, with --protocols, by PutRecords of Kinesis and PutRecordBatch of Firehose. Who was
-answered for a record remembers it. After each round, and at the end, when SIGINT has delivered the rest:
+Connections put records by HTTP, by PutRecords of Kinesis and by PutRecordBatch of Firehose (--protocols), the latter to the
+delivery stream that is always there and to one that is made over the protocol. Who was answered for a record remembers it. After
+each round, and at the end, when SIGINT has delivered the rest:
 
 - no object that was seen has gone or has other bytes, and each new one decodes and has a proper name;
 - every acknowledged record is in an object, once; none that was not sent; those without an answer once at most;
@@ -41,7 +42,7 @@ from pathlib import Path
 
 from local_pipeline import OBJECT_NAME, Failed, Pipeline, call, content, objects, post, records, run, staged
 
-STREAM = "rawcat-stream"
+STREAM, MADE = "rawcat-stream", "made"
 KINDS = [("load", 45), ("delivery", 30), ("start", 15), ("end", 10)]
 LOAD_SECONDS = 0.35
 DELIVERY_SECONDS = 1.0
@@ -128,10 +129,25 @@ def by_kinesis(connection, ids, bodies):
 
 def by_firehose(connection, ids, bodies):
     records = [{"Data": b64encode(body.encode()).decode()} for body in bodies]
-    status, answer = call(connection, "firehose", "PutRecordBatch", {"DeliveryStreamName": f"{STREAM}-direct", "Records": records})
+    name = MADE if len(ids) % 2 else f"{STREAM}-direct"
+    status, answer = call(connection, "firehose", "PutRecordBatch", {"DeliveryStreamName": name, "Records": records})
     if status != 200:
         raise Failed(f"PutRecordBatch was answered with {status}: {answer}")
     return [None if "ErrorCode" in one else (id, None, None) for id, one in zip(ids, answer["RequestResponses"])]
+
+
+def make_delivery_stream(pipeline):
+    """Makes MADE, or finds it made by an earlier round that may have been killed while it did."""
+    connection = pipeline.connection()
+    destination = {
+        "RoleARN": "arn:aws:iam::123456789012:role/delivery", "BucketARN": f"arn:aws:s3:::{MADE}",
+        "CompressionFormat": "GZIP", "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 1},
+    }
+    request = {"DeliveryStreamName": MADE, "DeliveryStreamType": "DirectPut", "ExtendedS3DestinationConfiguration": destination}
+    status, answer = call(connection, "firehose", "CreateDeliveryStream", request)
+    connection.close()
+    if status != 200 and "ResourceInUseException" not in answer.get("__type", ""):
+        raise Failed(f"CreateDeliveryStream was answered with {status}: {answer}")
 
 
 WAYS = {"http": by_http, "kinesis": by_kinesis, "firehose": by_firehose}
@@ -140,13 +156,13 @@ WAYS = {"http": by_http, "kinesis": by_kinesis, "firehose": by_firehose}
 class Seen:
     """Objects that were seen: what has its name keeps its bytes."""
 
-    def __init__(self, root):
-        self.root = root
+    def __init__(self, work):
+        self.roots = [work / "rawdata", work / "buckets"]
         self.objects = {}  # key → (inode and time, hash)
         self.records = Counter()
 
     def look(self, thoroughly=False):
-        found = objects(self.root)
+        found = {f"{root.name}/{key}": path for root in self.roots for key, path in objects(root).items()}
         gone = sorted(self.objects.keys() - found.keys())
         if gone:
             raise Failed(f"objects that were there are gone: {', '.join(gone[:5])}")
@@ -210,6 +226,8 @@ def one_round(args, work, number, rng, producers):
             took = time.monotonic() - began
             if took > args.start_seconds:
                 raise Failed(f"it listened only after {took:.2f} s; at most {args.start_seconds} s are allowed (--start-seconds)")
+            if "firehose" in args.protocols:
+                make_delivery_stream(pipeline)
             threads = producers.load(pipeline, number)
             if kind == "delivery":
                 time.sleep(rng.uniform(0, 0.1))
@@ -248,7 +266,8 @@ def finish(args, work, rng, producers, seen):
         raise Failed(f"at the end these are staged: {', '.join(left)}")
     now = datetime.now(timezone.utc)
     days = ["--from", f"{now - timedelta(days=1):%Y-%m-%d}", "--to", f"{now:%Y-%m-%d}", "--tz", "UTC"]
-    lines = run(args.binary, work, "cat", "--source", "rawdata", *days).count("\n")
+    roots = [("rawdata", work / "rawdata"), (f"buckets/{MADE}", work / "buckets")]
+    lines = sum(run(args.binary, work, "cat", "--source", source, *days).count("\n") for source, root in roots if objects(root))
     if lines != sum(seen.records.values()):
         raise Failed(f"`rawcat cat` finds {lines} records, and the objects hold {sum(seen.records.values())}")
 
@@ -277,7 +296,7 @@ def main():
     args = parse_args()
     rng = random.Random(args.seed)
     work = Path(tempfile.mkdtemp(prefix="rawcat-kill9-"))
-    producers, seen = Producers(args.seed, args.protocols), Seen(work / "rawdata")
+    producers, seen = Producers(args.seed, args.protocols), Seen(work)
     began, kinds, done = time.monotonic(), Counter(), 0
     try:
         for number in range(args.kills):
