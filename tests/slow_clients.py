@@ -4,7 +4,7 @@
     python3 tests/slow_clients.py target/release/rawcat
     python3 tests/slow_clients.py BINARY --idle 5000 --seconds 20 --slow 400
 
-In goes the binary. One pipeline meets, one kind after another, the first for SECONDS, the others for half as long:
+In goes the binary. One pipeline meets, one kind after another, the first for SECONDS, the others for a quarter of that:
 
 - clients that send a request's head one line at a time, and never end it: they are cut off within HEAD_SECONDS;
 - clients that announce a body and send it a byte at a time;
@@ -38,7 +38,7 @@ EVERY_SECONDS = 0.05
 REQUEST_SECONDS = 10
 CONNECT_SECONDS = 5
 # A head that is not there by then will not come.
-HEAD_SECONDS = 11
+HEAD_SECONDS = 16
 # Files besides the connections: logs, sockets of the honest clients, what Python has open.
 OTHER_FILES = 200
 HEAD = b"POST /PROD/v1 HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -190,7 +190,7 @@ def judge(args, kind, found):
 
 def check_kind(args, pipeline, kind):
     """Returns the records that were taken."""
-    seconds = args.seconds if kind == "slow heads" else args.seconds / 2
+    seconds = args.seconds if kind == "slow heads" else args.seconds / 4
     found = meet(args, pipeline, kind, KINDS[kind], seconds)
     print(
         f"{kind}: {found['opened']} connections, {found['most']} at a time, {found['closed']} of them closed by the pipeline; beside them "
@@ -218,7 +218,7 @@ def allow_files(wanted):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("binary", type=Path, metavar="BINARY", help="the rawcat to run")
-    parser.add_argument("--seconds", type=float, default=12, help="of the first kind; half of it for the others (default: 12)")
+    parser.add_argument("--seconds", type=float, default=18, help="of the first kind; a quarter of it for the others (default: 18)")
     parser.add_argument("--slow", type=int, default=300, help="slow connections at a time (default: 300)")
     parser.add_argument("--idle", type=int, default=1_000, help="idle connections at a time (default: 1000)")
     parser.add_argument("--p99-ms", type=float, default=250, help="how long others may wait (default: 250)")
