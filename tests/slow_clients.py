@@ -218,7 +218,7 @@ def allow_files(wanted):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("binary", type=Path, metavar="BINARY", help="the rawcat to run")
-    parser.add_argument("--seconds", type=float, default=18, help="of the first kind; a quarter of it for the others (default: 18)")
+    parser.add_argument("--seconds", type=float, default=17, help="of the first kind; a quarter of it for the others (default: 17)")
     parser.add_argument("--slow", type=int, default=300, help="slow connections at a time (default: 300)")
     parser.add_argument("--idle", type=int, default=1_000, help="idle connections at a time (default: 1000)")
     parser.add_argument("--p99-ms", type=float, default=250, help="how long others may wait (default: 250)")
