@@ -26,7 +26,8 @@ Exit codes: 0 complete; 1 failed; 2 wrong usage; 3 finished, but an object, a pr
 record was skipped (each is named); 130 interrupted.";
 
 /// Options of the collection side, which would fill the short help of `config`.
-const COLLECTING: [&str; 16] = [
+const COLLECTING: [&str; 17] = [
+    "limits",
     "listen",
     "token",
     "shards",
@@ -350,9 +351,15 @@ pub struct PipelineArgs {
     #[command(flatten)]
     pub gateway: GatewayArgs,
     #[command(flatten)]
+    pub shard: ShardArgs,
+    #[command(flatten)]
     pub token: TokenArgs,
     #[command(flatten)]
     pub delivery: DeliveryArgs,
+    #[command(flatten)]
+    pub keys: KeyArgs,
+    #[command(flatten)]
+    pub s3: S3Args,
     #[command(flatten)]
     pub talk: TalkArgs,
 }
@@ -418,6 +425,8 @@ pub struct ConfigArgs {
     pub partition: PartitionArgs,
     #[command(flatten)]
     pub gateway: GatewayArgs,
+    #[command(flatten)]
+    pub shard: ShardArgs,
     #[command(flatten)]
     pub delivery: DeliveryArgs,
     #[command(flatten)]

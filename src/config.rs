@@ -34,7 +34,7 @@ pub use value::PictureSize;
 use crate::cli::{self, Command};
 use crate::error::Error;
 use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
-use crate::pipeline::Compression;
+use crate::pipeline::{Compression, Deaggregation, KeyQuery, LogTo, Table, TransformSpec};
 use crate::progress::Mode;
 use crate::schema::Pins;
 use crate::send::SendSpec;
@@ -300,16 +300,34 @@ pub struct ChartConfig {
 pub struct PipelineConfig {
     pub listen: SocketAddr,
     pub token: Option<String>,
-    pub shards: NonZeroUsize,
-    pub state: PathBuf,
+    pub shards: u32,
+    /// Shards have the limits of AWS.
+    pub limited: bool,
+    pub retention: TimeDelta,
+    /// The field whose value is a record's partition key.
+    pub key_field: Option<String>,
+    pub split_arrays: bool,
     pub max_body_bytes: usize,
-    pub deliver: PathBuf,
+    pub access_log: LogTo,
+    /// The folder of buckets; `None`: S3.
+    pub buckets: Option<PathBuf>,
+    pub tables: Option<PathBuf>,
+    pub state: PathBuf,
+    pub deliver: SourceUrl,
     pub stream: String,
     pub prefix: Expression,
+    pub error_prefix: Option<ErrorPrefix>,
+    pub prefix_tz: Tz,
     pub compression: Compression,
+    pub file_extension: Option<String>,
     pub buffer_bytes: usize,
     pub buffer_time: Duration,
     pub newline: bool,
+    pub deaggregation: Option<Deaggregation>,
+    pub transform: Option<TransformSpec>,
+    pub keys: Vec<KeyQuery>,
+    pub table: Option<Table>,
+    pub s3: S3Config,
     pub mode: Mode,
 }
 
@@ -390,6 +408,11 @@ impl Request {
             self,
             Request::Fetch(_) | Request::Sync(_) | Request::Chart(ChartConfig { term: None, .. })
         )
+    }
+
+    /// Whether its end takes what it takes: what is buffered is delivered first.
+    pub fn is_patient(&self) -> bool {
+        matches!(self, Request::Pipeline(_))
     }
 }
 

@@ -19,6 +19,7 @@ pub mod chart;
 pub mod engine;
 pub mod job;
 
+pub mod web;
 pub mod pipeline;
 pub mod send;
 

@@ -26,7 +26,7 @@ fn run() -> Result<ExitCode, Error> {
     for warning in warnings {
         say(&format!("warning: {warning}"));
     }
-    let interrupt = Interrupt::listen(request.publishes())?;
+    let interrupt = Interrupt::listen(request.publishes(), request.is_patient())?;
     let done = match request {
         Request::Fetch(config) => commands::fetch(&config, &interrupt),
         Request::Sync(config) => commands::sync(&config, &interrupt),

@@ -13,11 +13,12 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use crate::config::value::{
     PictureSize, TypedColumn, parse_column, parse_columns, parse_count, parse_duration,
-    parse_error_prefix, parse_expression, parse_prefix, parse_record_size, parse_size,
-    parse_small_count, parse_step, parse_zones,
+    parse_error_prefix, parse_expression, parse_key_query, parse_prefix, parse_record_size,
+    parse_size, parse_small_count, parse_step, parse_zones,
 };
 use crate::config::zone;
 use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
+use crate::pipeline::KeyQuery;
 
 /// Options that mean something only where they are typed: no variable, no key in the file.
 pub const TYPED_ONLY: [&str; 8] =
@@ -78,14 +79,8 @@ pub struct LayoutArgs {
     #[arg(long, value_name = "PREFIX", value_parser = parse_prefix)]
     pub layout: Option<Prefix>,
 
-    /// Where the stream puts what it can't deliver, if its error prefix is set
-    ///
-    /// The error prefix as it stands in the Firehose stream, from where --source ends:
-    /// 'errors/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd}/'. Without it, the folders
-    /// where Firehose puts errors on its own are looked at: processing-failed/2022/04/17/15/. Such
-    /// objects are never data.
-    #[arg(long, value_name = "PREFIX", value_parser = parse_error_prefix, hide_short_help = true)]
-    pub error_prefix: Option<ErrorPrefix>,
+    #[command(flatten)]
+    pub keys: KeyArgs,
 
     /// Which service wrapped the records in envelopes
     ///
@@ -96,6 +91,28 @@ pub struct LayoutArgs {
     #[arg(long, value_name = "KIND", default_value = "auto", hide_short_help = true)]
     pub envelope: EnvelopeKind,
 
+    /// Ask this Firehose stream where and how it delivers, in place of --source and --layout
+    ///
+    /// One request (firehose:DescribeDeliveryStream) gives bucket, prefix, error prefix and zone as
+    /// they are now. For older objects under another zone or prefix give --prefix-tz, or --source
+    /// and --layout.
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub delivery_stream: Option<String>,
+}
+
+/// What reading and writing of keys have in common.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Where")]
+pub struct KeyArgs {
+    /// Where the stream puts what it can't deliver, if its error prefix is set
+    ///
+    /// The error prefix as it stands in the Firehose stream, from where --source ends:
+    /// 'errors/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd}/'. Without it, the folders
+    /// where Firehose puts errors on its own are looked at: processing-failed/2022/04/17/15/. Such
+    /// objects are never data.
+    #[arg(long, value_name = "PREFIX", value_parser = parse_error_prefix, hide_short_help = true)]
+    pub error_prefix: Option<ErrorPrefix>,
+
     /// The zone of the times in keys, if the stream has a custom time zone
     ///
     /// Where it was changed, each later zone with the date or time from which it holds, by its own
@@ -104,14 +121,6 @@ pub struct LayoutArgs {
     #[arg(long, value_name = "ZONE[,DATE=ZONE…]", default_value = "UTC", value_parser = parse_zones,
         hide_short_help = true)]
     pub prefix_tz: ZoneHistory,
-
-    /// Ask this Firehose stream where and how it delivers, in place of --source and --layout
-    ///
-    /// One request (firehose:DescribeDeliveryStream) gives bucket, prefix, error prefix and zone as
-    /// they are now. For older objects under another zone or prefix give --prefix-tz, or --source
-    /// and --layout.
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
-    pub delivery_stream: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -348,10 +357,42 @@ pub struct GatewayArgs {
         hide_short_help = true)]
     pub state: PathBuf,
 
+    /// Make a record of each member of a list
+    #[arg(long, hide_short_help = true)]
+    pub split_arrays: bool,
+
+    /// Keep to the limits of AWS: 1,000 records and 1 MiB a second for each shard
+    ///
+    /// What is beyond them is answered with 429, or with ProvisionedThroughputExceededException.
+    #[arg(long)]
+    pub limits: bool,
+
+    /// How long records stay on the stream; never less than until they are delivered
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration,
+        hide_short_help = true)]
+    pub retention: TimeDelta,
+
     /// Most bytes of one request's body
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_record_size,
         hide_short_help = true)]
     pub max_body: u64,
+
+    /// Where each request becomes a line of JSON: a file, - for standard output, or none
+    ///
+    /// Without it the file is access.log in the folder of --state. At 64 MiB it becomes access.log.1.
+    #[arg(long, value_name = "FILE|-|none", hide_short_help = true, value_hint = ValueHint::FilePath)]
+    pub access_log: Option<String>,
+
+    /// The folder of buckets that delivery streams made over the protocol of Firehose deliver to
+    ///
+    /// `s3` means the buckets themselves, reached as --deliver s3:// is.
+    #[arg(long, value_name = "DIR|s3", default_value = "buckets", hide_short_help = true,
+        value_hint = ValueHint::DirPath)]
+    pub buckets: String,
+
+    /// The folder of tables for such delivery streams, as DATABASE.TABLE.json
+    #[arg(long, value_name = "DIR", hide_short_help = true, value_hint = ValueHint::DirPath)]
+    pub tables: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -362,6 +403,17 @@ pub struct TokenArgs {
     /// A pipeline needs it on any address that other machines reach.
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Which shard")]
+pub struct ShardArgs {
+    /// The field of a record that is its partition key, as device.id (default: a key for each record)
+    ///
+    /// Records with the same key are on the same shard, in their order. To the pipeline a header
+    /// `x-partition-key` goes before it.
+    #[arg(long, value_name = "FIELD", value_parser = parse_column, hide_short_help = true)]
+    pub partition_key: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -446,9 +498,9 @@ pub struct PostArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "What is delivered")]
 pub struct DeliveryArgs {
-    /// The folder that objects go to
-    #[arg(long, value_name = "DIR", default_value = "rawdata", value_hint = ValueHint::DirPath)]
-    pub deliver: PathBuf,
+    /// Where objects go: a folder or s3://bucket/prefix/
+    #[arg(long, value_name = "FOLDER|URL", default_value = "rawdata", value_hint = ValueHint::AnyPath)]
+    pub deliver: String,
 
     /// The name of the stream, which object names begin with
     #[arg(long, value_name = "NAME", default_value = "rawcat-stream")]
@@ -474,6 +526,47 @@ pub struct DeliveryArgs {
     /// Put a line feed behind each record
     #[arg(long, hide_short_help = true)]
     pub newline: bool,
+
+    /// What object names end with, in place of .gz and the like
+    #[arg(long, value_name = ".EXT", hide_short_help = true)]
+    pub file_extension: Option<String>,
+
+    /// Take records apart that are several: `json`, or the text that stands between them
+    ///
+    /// With `json` a record is JSON objects one behind another. Up to 500 are taken out of each.
+    #[arg(long, value_name = "json|TEXT", hide_short_help = true)]
+    pub deaggregate: Option<String>,
+
+    /// Transform records by a command or an endpoint that keeps Lambda's contract
+    ///
+    /// 'python3 transform.py' gets an event on its standard input and answers on its standard output;
+    /// http://… gets it by POST. Records that it drops are left out; what fails, is missing or stands twice in
+    /// the answer goes to the error output.
+    #[arg(long, value_name = "COMMAND|URL", hide_short_help = true)]
+    pub transform: Option<String>,
+
+    /// Bytes of records that one invocation gets
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_record_size,
+        hide_short_help = true)]
+    pub transform_size: u64,
+
+    /// How long one invocation may take
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_step,
+        hide_short_help = true)]
+    pub transform_timeout: TimeDelta,
+
+    /// Where a partition key of --prefix is in a record, as customer=.customer.id
+    ///
+    /// It stands in the prefix as !{partitionKeyFromQuery:customer}. May be given several times.
+    #[arg(long, value_name = "KEY=.FIELD", value_parser = parse_key_query, hide_short_help = true)]
+    pub partition_by: Vec<KeyQuery>,
+
+    /// Convert records to Parquet, by the columns of this table
+    ///
+    /// The file is what `aws glue get-table` prints, or {"Columns": [{"Name": "value", "Type": "double"}]}.
+    /// What is no row of it goes to the error output.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
+    pub parquet: Option<PathBuf>,
 }
 
 /// The forms of a delivery stream.

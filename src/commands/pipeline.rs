@@ -1,33 +1,21 @@
 //! `rawcat pipeline`: HTTP → shards → objects on this machine, until it is interrupted.
 
+use super::windows::store_options;
 use crate::config::PipelineConfig;
 use crate::error::{Error, ExitCode, Interrupt, say};
 use crate::layout::Naming;
-use crate::pipeline::{self, DeliverySpec, GatewaySpec, PipelineSpec};
+use crate::pipeline::{
+    self, BucketsAt, DeliverySpec, Destination, EndpointSpec, GatewaySpec, PipelineSpec, Places,
+    Token,
+};
 use crate::progress::Mode;
+
+/// Where nobody says which: it stands in ARNs, and nothing depends on it.
+const DEFAULT_REGION: &str = "us-east-1";
 
 /// Runs until Ctrl-C or SIGTERM, and delivers what is buffered.
 pub fn pipeline(config: &PipelineConfig, interrupt: &Interrupt) -> Result<ExitCode, Error> {
-    let spec = PipelineSpec {
-        listen: config.listen,
-        gateway: GatewaySpec {
-            stream: 0,
-            token: config.token.clone(),
-            max_body_bytes: config.max_body_bytes,
-        },
-        shards: config.shards.get() as u32,
-        delivery: DeliverySpec {
-            name: config.stream.clone(),
-            stream: 0,
-            naming: Naming::of(&config.prefix, chrono_tz::UTC),
-            compression: config.compression,
-            buffer_bytes: config.buffer_bytes,
-            buffer_time: config.buffer_time,
-            newline: config.newline,
-            folder: config.deliver.clone(),
-        },
-        state: config.state.clone(),
-    };
+    let spec = spec(config);
     let ready = |address| {
         if config.mode != Mode::Quiet {
             say(&format!(
@@ -37,4 +25,53 @@ pub fn pipeline(config: &PipelineConfig, interrupt: &Interrupt) -> Result<ExitCo
     };
     pipeline::run(&spec, interrupt.flag(), ready).map_err(Error::failed)?;
     Ok(ExitCode::Complete)
+}
+
+fn spec(config: &PipelineConfig) -> PipelineSpec {
+    let options = store_options(&config.s3);
+    let PipelineConfig { prefix, prefix_tz, error_prefix, .. } = config;
+    PipelineSpec {
+        listen: config.listen,
+        gateway: GatewaySpec {
+            endpoint: EndpointSpec {
+                max_body_bytes: config.max_body_bytes,
+                key_field: config.key_field.as_ref().map(|field| path_of(field)),
+                split_arrays: config.split_arrays,
+            },
+            token: config.token.clone().map(Token::new),
+            places: Places {
+                buckets: match &config.buckets {
+                    Some(folder) => BucketsAt::Folder(folder.clone()),
+                    None => BucketsAt::S3(options.clone()),
+                },
+                tables: config.tables.clone(),
+            },
+        },
+        log: config.access_log.clone(),
+        shards: config.shards,
+        retention: config.retention,
+        limited: config.limited,
+        delivery: DeliverySpec {
+            name: config.stream.clone(),
+            naming: Naming::of(prefix, *prefix_tz),
+            errors: Naming::of_errors(prefix, error_prefix.as_ref(), *prefix_tz),
+            compression: config.compression,
+            extension: config.file_extension.clone(),
+            buffer_bytes: config.buffer_bytes,
+            buffer_time: config.buffer_time,
+            newline: config.newline,
+            deaggregation: config.deaggregation.clone(),
+            transform: config.transform.clone(),
+            keys: config.keys.clone(),
+            table: config.table.clone(),
+        },
+        destination: Destination { url: config.deliver.clone(), options },
+        region: config.s3.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_string()),
+        state: config.state.clone(),
+        tell: |line| say(&format!("rawcat: {line}")),
+    }
+}
+
+fn path_of(field: &str) -> Vec<String> {
+    field.split('.').map(str::to_string).collect()
 }

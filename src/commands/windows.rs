@@ -259,7 +259,7 @@ pub fn nothing_found(what: &str, window: &Window, nearest: Option<NearestHours>)
 }
 
 /// How both sides reach S3, the source and `--out`.
-fn store_options(s3: &S3Config) -> StoreOptions {
+pub fn store_options(s3: &S3Config) -> StoreOptions {
     let mut options = StoreOptions {
         region: s3.region.clone(),
         profile: s3.profile.clone(),

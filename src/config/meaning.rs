@@ -13,7 +13,7 @@ use super::{
 };
 use crate::cli;
 use crate::error::Error;
-use crate::pipeline::Compression;
+use crate::pipeline::{self, Compression, Deaggregation, LogTo, Table, TransformSpec, Transformer};
 use crate::progress::Mode;
 use crate::publish;
 use crate::schema::{ColumnType, Pins};
@@ -303,15 +303,60 @@ impl<'a> Meaning<'a> {
         }
         let path = |path: &Path| self.around.working_dir.join(path);
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let state = path(&gateway.state);
+        let shards = gateway.shards.get() as u32;
+        if shards > pipeline::MOST_SHARDS {
+            let most = pipeline::MOST_SHARDS;
+            return Err(self.settings.refuse(
+                "shards",
+                &format!("{shards} shards are more than {most}"),
+                "give fewer",
+            ));
+        }
+        let prefix_tz = match args.keys.prefix_tz.only() {
+            Some(tz) => tz,
+            None => {
+                return Err(self.settings.refuse(
+                    "prefix_tz",
+                    "a stream writes in one zone",
+                    "give one, as Asia/Seoul",
+                ));
+            }
+        };
+        let table = delivery.parquet.as_deref().map(|file| self.table(&path(file))).transpose()?;
+        if table.is_some() && delivery.compression != cli::CompressionKind::None {
+            return Err(self.settings.refuse(
+                "compression",
+                "Parquet files are compressed within",
+                "leave it out with --parquet",
+            ));
+        }
         Ok(PipelineConfig {
             listen: gateway.listen,
             token: args.token.token.clone(),
-            shards: gateway.shards,
-            state: path(&gateway.state),
+            shards,
+            limited: gateway.limits,
+            retention: gateway.retention,
+            key_field: args.shard.partition_key.clone(),
+            split_arrays: gateway.split_arrays,
             max_body_bytes: bytes(gateway.max_body),
-            deliver: path(&delivery.deliver),
+            access_log: match gateway.access_log.as_deref() {
+                None => LogTo::File(state.join("access.log")),
+                Some("-") => LogTo::Stdout,
+                Some("none") => LogTo::Nowhere,
+                Some(file) => LogTo::File(path(Path::new(file))),
+            },
+            buckets: match gateway.buckets.as_str() {
+                "s3" => None,
+                folder => Some(path(Path::new(folder))),
+            },
+            tables: gateway.tables.as_deref().map(path),
+            state,
+            deliver: self.url("deliver", &delivery.deliver)?,
             stream: delivery.stream.clone(),
             prefix: delivery.prefix.clone(),
+            error_prefix: args.keys.error_prefix.clone(),
+            prefix_tz,
             compression: match delivery.compression {
                 cli::CompressionKind::None => Compression::Uncompressed,
                 cli::CompressionKind::Gzip => Compression::Gzip,
@@ -319,10 +364,58 @@ impl<'a> Meaning<'a> {
                 cli::CompressionKind::Snappy => Compression::Snappy,
                 cli::CompressionKind::HadoopSnappy => Compression::HadoopSnappy,
             },
+            file_extension: delivery.file_extension.clone(),
             buffer_bytes: bytes(delivery.buffer_size),
             buffer_time: delivery.buffer_time.to_std().unwrap_or_default(),
             newline: delivery.newline,
+            deaggregation: match delivery.deaggregate.as_deref() {
+                None => None,
+                Some("json") => Some(Deaggregation::Json),
+                Some("") => {
+                    return Err(self.settings.refuse(
+                        "deaggregate",
+                        "nothing stands between records",
+                        "give json, or the text between them",
+                    ));
+                }
+                Some(text) => Some(Deaggregation::Delimited(text.as_bytes().to_vec())),
+            },
+            transform: delivery
+                .transform
+                .as_deref()
+                .map(|by| self.transform(by, delivery))
+                .transpose()?,
+            keys: delivery.partition_by.clone(),
+            table,
+            s3: s3(&args.s3),
             mode: self.mode(&args.talk)?,
+        })
+    }
+
+    fn transform(&self, by: &str, args: &cli::DeliveryArgs) -> Result<TransformSpec, Error> {
+        let is_web = by.starts_with("http://") || by.starts_with("https://");
+        let by = match is_web {
+            false => Transformer::Program(by.to_string()),
+            true => Transformer::Url(by.parse().map_err(|_| {
+                self.settings.refuse(
+                    "transform",
+                    &format!("'{by}' is no address of an endpoint"),
+                    "write it as http://host:port/path",
+                )
+            })?),
+        };
+        Ok(TransformSpec {
+            by,
+            timeout: args.transform_timeout.to_std().unwrap_or_default(),
+            batch_bytes: usize::try_from(args.transform_size).unwrap_or(usize::MAX),
+        })
+    }
+
+    fn table(&self, file: &Path) -> Result<Table, Error> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| Error::io(format!("can't read {}", file.display()), error))?;
+        Table::from_json(&text).map_err(|problem| {
+            Error::usage(format!("{} gives no columns", file.display()), problem.to_string())
         })
     }
 
@@ -411,9 +504,9 @@ impl<'a> Meaning<'a> {
         }
         let place = self.raw_objects(source, layout)?;
         Ok(InputConfig {
-            prefix_tz: Some(layout.prefix_tz.clone())
+            prefix_tz: Some(layout.keys.prefix_tz.clone())
                 .filter(|_| *self.settings.origin("prefix_tz") != Origin::Default),
-            error_prefix: layout.error_prefix.clone(),
+            error_prefix: layout.keys.error_prefix.clone(),
             envelope: layout.envelope,
             layout: layout.layout.clone().filter(|_| matches!(place, Source::Place(_))),
             source: place,

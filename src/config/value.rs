@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use chrono::TimeDelta;
 
 use crate::layout::{ErrorPrefix, Expression, LayoutError, Prefix, ZoneHistory, ZonesError};
+use crate::pipeline::{KeyQuery, QueryProblem};
 use crate::schema::ColumnType;
 
 /// Why a value was refused, and how to write it.
@@ -235,6 +236,12 @@ pub fn parse_error_prefix(text: &str) -> Result<ErrorPrefix, ValueError> {
                 .to_string(),
         ),
     })
+}
+
+/// Where a partition key is in a record.
+pub fn parse_key_query(text: &str) -> Result<KeyQuery, ValueError> {
+    text.parse()
+        .map_err(|problem: QueryProblem| ValueError { message: problem.to_string(), hint: None })
 }
 
 /// The prefix of a stream.

@@ -24,11 +24,12 @@ impl Interrupt {
     }
 
     /// Listens to SIGINT and SIGTERM, once in a process, for a run that is `publishing` or is not. The first signal raises the flag, and
-    /// ends the process with 130 if it is still there after 1.8 s; the second one ends it at once.
+    /// ends the process with 130 if it is still there after 1.8 s, unless it is `patient`; the second one
+    /// ends it at once.
     ///
     /// # Errors
     /// [`Error::Failed`] when a handler is installed already or the system refuses.
-    pub fn listen(publishing: bool) -> Result<Interrupt, Error> {
+    pub fn listen(publishing: bool, patient: bool) -> Result<Interrupt, Error> {
         let interrupt = Interrupt { publishing, ..Interrupt::default() };
         let flag = interrupt.clone();
         let on_signal = move || {
@@ -36,6 +37,9 @@ impl Interrupt {
                 end_now(publishing);
             }
             flag.set();
+            if patient {
+                return;
+            }
             std::thread::spawn(move || {
                 std::thread::sleep(GRACE);
                 end_now(publishing);

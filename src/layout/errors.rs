@@ -73,28 +73,31 @@ pub struct ErrorOutput {
 impl ErrorOutput {
     /// Of a source with this layout, and with this error prefix where one is configured.
     pub fn of(data: &Layout, prefix: Option<&ErrorPrefix>) -> ErrorOutput {
-        let by_default = || {
-            let text = match data.prefix() {
-                Prefix::Of(expression) if expression.is_literal() => expression.literal_lead(),
-                prefix => prefix.literal_folders(),
-            };
-            ErrorOutput::with_type(Expression {
-                parts: match text {
-                    "" => Vec::new(),
-                    text => vec![Part::Text(text.to_string())],
-                },
-            })
-        };
-        let expression = match prefix {
+        let expression = ErrorOutput::expression(data.prefix(), prefix);
+        let own = Layout::new(Prefix::Of(expression), data.zones().clone());
+        ErrorOutput { own, data: data.clone() }
+    }
+
+    /// What keys of error output begin with, of a stream with this prefix for its data.
+    pub(super) fn expression(data: &Prefix, prefix: Option<&ErrorPrefix>) -> Expression {
+        match prefix {
             // Firehose appends type and hours to a prefix without expressions.
             Some(ErrorPrefix(expression)) if expression.is_literal() => {
                 ErrorOutput::with_type(expression.clone())
             }
             Some(ErrorPrefix(expression)) => expression.clone(),
-            None => by_default(),
-        };
-        let own = Layout::new(Prefix::Of(expression), data.zones().clone());
-        ErrorOutput { own, data: data.clone() }
+            None => {
+                let text = match data {
+                    Prefix::Of(expression) if expression.is_literal() => expression.literal_lead(),
+                    prefix => prefix.literal_folders(),
+                };
+                let parts = match text {
+                    "" => Vec::new(),
+                    text => vec![Part::Text(text.to_string())],
+                };
+                ErrorOutput::with_type(Expression { parts })
+            }
+        }
     }
 
     fn with_type(lead: Expression) -> Expression {

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use super::expression::{Expression, Part};
+use super::Prefix;
+use super::errors::{ErrorOutput, ErrorPrefix};
+use super::expression::{Expression, KeyBy, Part};
 use super::pattern::Item;
 
 /// How a stream names its objects.
@@ -11,6 +13,20 @@ use super::pattern::Item;
 pub struct Naming {
     prefix: Expression,
     tz: Tz,
+}
+
+/// What an object's name is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// When its oldest record came.
+    pub oldest: DateTime<Utc>,
+    pub stream: &'a str,
+    /// A UUID.
+    pub id: &'a str,
+    /// With its dot, or empty.
+    pub extension: &'a str,
+    /// Partition keys and their values, and the type of errors as [`RECOVERED`].
+    pub values: &'a [(&'a str, &'a str)],
 }
 
 /// The version of the stream's configuration.
@@ -29,9 +45,33 @@ impl Naming {
         Naming { prefix, tz }
     }
 
-    /// The key of an object whose oldest record came at `oldest`. `id` is a UUID, `extension` has
-    /// its dot.
-    pub fn key(&self, oldest: DateTime<Utc>, stream: &str, id: &str, extension: &str) -> String {
+    /// Of what such a stream can't deliver; `errors` is its error prefix, where it has one.
+    pub fn of_errors(prefix: &Expression, errors: Option<&ErrorPrefix>, tz: Tz) -> Naming {
+        let prefix = Prefix::Of(prefix.clone());
+        Naming { prefix: ErrorOutput::expression(&prefix, errors), tz }
+    }
+
+    /// What stands in front of names.
+    pub fn prefix(&self) -> &Expression {
+        &self.prefix
+    }
+
+    /// Whose clock shows in times.
+    pub fn tz(&self) -> Tz {
+        self.tz
+    }
+
+    /// The names of the partition keys, in their order.
+    pub fn partition_keys(&self) -> impl Iterator<Item = (&str, KeyBy)> {
+        self.prefix.parts.iter().filter_map(|part| match part {
+            Part::PartitionKey { name, by } => Some((name.as_str(), *by)),
+            _ => None,
+        })
+    }
+
+    /// The key of an object. A partition key without a value leaves nothing behind.
+    pub fn key(&self, named: &Named<'_>) -> String {
+        let Named { oldest, stream, id, extension, values } = named;
         let local = oldest.with_timezone(&self.tz).naive_local();
         let mut key = String::new();
         for part in &self.prefix.parts {
@@ -44,8 +84,10 @@ impl Naming {
                 Part::Random => {
                     key.extend(id.chars().filter(|c| *c != '-').take(RANDOM_CHARACTERS));
                 }
-                // No value is known for it.
-                Part::PartitionKey { .. } => {}
+                Part::PartitionKey { name, .. } => {
+                    let value = values.iter().find(|(known, _)| known == name);
+                    key.push_str(value.map_or("", |(_, value)| value));
+                }
             }
         }
         let time = local.format("%Y-%m-%d-%H-%M-%S");
@@ -58,12 +100,36 @@ impl Naming {
 mod tests {
     use super::*;
 
+    fn named<'a>(oldest: DateTime<Utc>, values: &'a [(&'a str, &'a str)]) -> Named<'a> {
+        let id = "a1b2c3d4-e5f6-4000-8000-000000000001";
+        Named { oldest, stream: "s", id, extension: ".gz", values }
+    }
+
+    #[test]
+    fn values_of_partition_keys_and_types_of_errors_stand_in_keys() {
+        let oldest: DateTime<Utc> = "2022-04-17T15:30:05Z".parse().unwrap();
+        let end = "s-1-2022-04-17-15-30-05-a1b2c3d4-e5f6-4000-8000-000000000001.gz";
+        let data = "c=!{partitionKeyFromQuery:customer}/!{timestamp:yyyy}/".parse().unwrap();
+        let naming = Naming::of(&data, chrono_tz::UTC);
+        let key = naming.key(&named(oldest, &[("customer", "seoul")]));
+        assert_eq!(key, format!("c=seoul/2022/{end}"));
+        let errors = |prefix: Option<&str>| {
+            let prefix: Option<ErrorPrefix> = prefix.map(|text| text.parse().unwrap());
+            let naming = Naming::of_errors(&Expression::hourly(), prefix.as_ref(), chrono_tz::UTC);
+            naming.key(&named(oldest, &[(super::super::RECOVERED, "processing-failed")]))
+        };
+        assert_eq!(errors(None), format!("processing-failed/2022/04/17/15/{end}"));
+        assert_eq!(errors(Some("bad/")), format!("bad/processing-failed/2022/04/17/15/{end}"));
+        let own = "bad/!{firehose:error-output-type}/!{timestamp:yyyy}/";
+        assert_eq!(errors(Some(own)), format!("bad/processing-failed/2022/{end}"));
+    }
+
     #[test]
     fn keys_are_made_as_firehose_makes_them() {
         let oldest: DateTime<Utc> = "2022-04-17T15:30:05Z".parse().unwrap();
         let key = |prefix: &str, tz: Tz| {
             let naming = Naming::of(&prefix.parse().unwrap(), tz);
-            naming.key(oldest, "s", "a1b2c3d4-e5f6-4000-8000-000000000001", ".gz")
+            naming.key(&named(oldest, &[]))
         };
         let end = "a1b2c3d4-e5f6-4000-8000-000000000001.gz";
         let utc = chrono_tz::UTC;

@@ -100,6 +100,11 @@ impl ZoneHistory {
         *self == ZoneHistory::of(Tz::UTC)
     }
 
+    /// The zone, where it never changed.
+    pub fn only(&self) -> Option<Tz> {
+        self.changes.is_empty().then_some(self.first)
+    }
+
     /// The zones with the seconds in which they hold.
     fn periods(&self) -> impl Iterator<Item = (Span, Tz)> + '_ {
         let starts = [i64::MIN].into_iter().chain(self.changes.iter().map(|change| change.at_s));

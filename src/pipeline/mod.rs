@@ -2,16 +2,15 @@
 //! do it, in one process.
 //!
 //! ```text
-//! POST ─ gateway ─▶ shard ─ storage ─▶ delivery ─ naming, compression ─▶ objects
+//! POST ─ gateway ─▶ stream ─ storage ─▶ delivery ─ transformation, naming, compression ─▶ objects
 //! ```
 //!
 //! It shares `layout` and `store` with the reading side, and none of its decoding: a round trip is a test.
 
+mod arn;
 mod delivery;
-mod encode;
 mod gateway;
-mod shards;
-mod storage;
+mod stream;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,46 +19,71 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use chrono::{TimeDelta, Utc};
+use serde_json::{Value, json};
 
-pub use delivery::{Delivery, DeliveryError, DeliverySpec};
-pub use encode::Compression;
-pub use gateway::GatewaySpec;
-pub use shards::{SequenceNumber, Shard, hash_key, shard_id, shard_of, shards};
-pub use storage::{NewRecord, Record, Storage, StorageError};
+use arn::{Arns, is_stream_name};
+use delivery::{Begin, Deliveries, DeliveriesError, Opening, Source, Told};
+pub use delivery::{
+    Compression, Deaggregation, DeliveryError, DeliverySpec, Destination, KeyQuery, QueryProblem,
+    Table, TableProblem, Tell, TransformSpec, Transformer,
+};
+use gateway::{AccessLog, Gateway, KeptProblem, ServeError, ServerLimits};
+pub use gateway::{BucketsAt, EndpointSpec, GatewaySpec, LogTo, Places, Token};
+use stream::{Kind, Storage, StorageError, StreamError, Streams};
+pub use stream::{MOST_SHARDS, SequenceNumber};
+
+use crate::store::SourceUrl;
 
 /// What a pipeline is told.
 #[derive(Clone, Debug)]
 pub struct PipelineSpec {
     pub listen: SocketAddr,
     pub gateway: GatewaySpec,
+    pub log: LogTo,
     pub shards: u32,
+    /// How long records stay on the stream.
+    pub retention: TimeDelta,
+    /// Shards take no more than those of AWS.
+    pub limited: bool,
     pub delivery: DeliverySpec,
-    /// What must not be lost.
+    pub destination: Destination,
+    /// Stands in ARNs.
+    pub region: String,
+    /// The folder of what must not be lost.
     pub state: PathBuf,
+    /// Takes what somebody should know who looks on.
+    pub tell: Tell,
 }
 
-/// Why a pipeline ended.
+/// Why a pipeline ended, or did not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
+    #[error("'{name}' is no name of a stream: it has 1 to 128 letters, digits, '.', '_' and '-'")]
+    Name { name: String },
     #[error(transparent)]
     Storage(#[from] StorageError),
     #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error(transparent)]
+    Deliveries(#[from] DeliveriesError),
+    #[error(transparent)]
     Delivery(#[from] DeliveryError),
-    #[error("can't listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Kept(#[from] KeptProblem),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("can't write the access log {to:?}: {source}")]
+    Log { to: LogTo, source: io::Error },
     #[error("the threads for the network: {0}")]
     Threads(io::Error),
 }
 
-/// A request's head must be there after so long.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// What requests under way get once the run is to end.
-const GRACE: Duration = Duration::from_secs(5);
+/// What is put to this delivery stream is delivered beside what comes over the stream.
+const DIRECT_SUFFIX: &str = "-direct";
+const LOG_EVERY: Duration = Duration::from_millis(200);
+const TRIM_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Runs until the flag is up; then what is buffered is delivered. `ready` is told the address.
 pub fn run(
@@ -67,50 +91,126 @@ pub fn run(
     interrupted: &AtomicBool,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), PipelineError> {
-    let storage = Arc::new(Storage::open(&spec.state)?);
-    let all = shards(spec.shards);
-    let mut delivery =
-        Delivery::open(spec.delivery.clone(), all.clone(), Arc::clone(&storage), &spec.state)?;
+    let name = &spec.delivery.name;
+    if !is_stream_name(name) {
+        return Err(PipelineError::Name { name: name.clone() });
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("gateway")
         .build()
         .map_err(PipelineError::Threads)?;
+    let storage = Arc::new(Storage::open(&spec.state)?);
+    let streams = Arc::new(Streams::open(storage, spec.limited)?);
+    let make = streams.ensure(Kind::Stream, name, spec.shards, spec.retention);
+    let stream = runtime.block_on(make)?;
+    let direct = format!("{name}{DIRECT_SUFFIX}");
+    let make = streams.ensure(Kind::Direct, &direct, 1, TimeDelta::zero());
+    let direct_stream = runtime.block_on(make)?;
+    // Before anything is begun that has to be ended.
+    let (listener, address) = runtime.block_on(gateway::bind(spec.listen))?;
+    let log = AccessLog::open(&spec.log)
+        .map_err(|source| PipelineError::Log { to: spec.log.clone(), source })?;
+
+    let arns = Arns::of(&spec.region);
+    let handle = runtime.handle().clone();
+    let deliveries = Arc::new(Deliveries::new(
+        Arc::clone(&streams),
+        spec.state.clone(),
+        arns.clone(),
+        handle.clone(),
+        spec.tell,
+    ));
+    let told = Told { created: Utc::now(), destination: description_of(spec) };
+    deliveries.begin(Opening {
+        spec: spec.delivery.clone(),
+        source: Source::Stream { stream: Arc::clone(&stream), begin: Begin::Oldest },
+        destination: spec.destination.clone(),
+        told: told.clone(),
+    })?;
+    deliveries.begin(Opening {
+        spec: DeliverySpec { name: direct, ..spec.delivery.clone() },
+        source: Source::Direct(direct_stream),
+        destination: spec.destination.clone(),
+        told,
+    })?;
+    runtime.block_on(gateway::begin_kept(
+        Arc::clone(&deliveries),
+        &streams,
+        &spec.gateway.places,
+    ))?;
+    let gateway = Arc::new(Gateway::new(
+        spec.gateway.clone(),
+        arns,
+        stream,
+        Arc::clone(&streams),
+        Arc::clone(&deliveries),
+        log,
+        handle,
+    ));
+
     let no_more = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let delivering = scope.spawn(|| delivery.run(&no_more));
-        let served = runtime.block_on(async {
-            let failed = |source| PipelineError::Listen { address: spec.listen, source };
-            let listener = TcpListener::bind(spec.listen).await.map_err(failed)?;
-            ready(listener.local_addr().map_err(failed)?);
-            let router = gateway::router(spec.gateway.clone(), all, Arc::clone(&storage));
-            let is_over = || interrupted.load(Ordering::Relaxed) || delivering.is_finished();
-            serve(listener, router, is_over).await;
-            Ok(())
-        });
-        // Whoever was answered has been put: what is delivered from here on is all there is.
+    let kept_up = std::thread::scope(|scope| {
+        let upkeep = scope.spawn(|| keep_up(&gateway, &streams, &deliveries, &no_more));
+        ready(address);
+        let is_over = || {
+            interrupted.load(Ordering::Relaxed) || deliveries.has_ended() || upkeep.is_finished()
+        };
+        let router = gateway::router(Arc::clone(&gateway));
+        runtime.block_on(gateway::serve(listener, router, ServerLimits::default(), is_over));
         no_more.store(true, Ordering::Relaxed);
-        let delivered = delivering.join().expect("delivery does not panic");
-        served.and(delivered.map_err(PipelineError::from))
-    })
+        upkeep.join().expect("upkeep does not panic")
+    });
+    gateway.flush_log();
+    // Whoever was answered has been put: what is delivered from here on is all there is.
+    let delivered = deliveries.end();
+    delivered?;
+    Ok(kept_up?)
 }
 
-async fn serve(listener: TcpListener, router: axum::Router, is_over: impl Fn() -> bool) {
-    let graceful = hyper_util::server::graceful::GracefulShutdown::new();
-    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
-    while !is_over() {
-        let accepted = tokio::time::timeout(LOOK_EVERY, listener.accept()).await;
-        let Ok(Ok((stream, _))) = accepted else { continue };
-        let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
-        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
-        let watched = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A client that goes away, or sends nonsense, concerns nobody else.
-            let _ = watched.await;
-        });
+/// Writes the log out and removes records that are too old, until there is no more to do.
+fn keep_up(
+    gateway: &Gateway,
+    streams: &Streams,
+    deliveries: &Deliveries,
+    no_more: &AtomicBool,
+) -> Result<(), StreamError> {
+    let (mut since_log, mut since_trim) = (Duration::ZERO, Duration::ZERO);
+    while !no_more.load(Ordering::Relaxed) {
+        std::thread::sleep(LOOK_EVERY);
+        since_log += LOOK_EVERY;
+        since_trim += LOOK_EVERY;
+        if since_log >= LOG_EVERY {
+            gateway.flush_log();
+            since_log = Duration::ZERO;
+        }
+        if since_trim >= TRIM_EVERY {
+            streams.trim(|shard| deliveries.delivered(shard))?;
+            since_trim = Duration::ZERO;
+        }
     }
-    drop(listener);
-    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+    Ok(())
+}
+
+/// The destination as the API tells of it.
+fn description_of(spec: &PipelineSpec) -> Value {
+    let PipelineSpec { delivery, destination, .. } = spec;
+    let (bucket, prefix) = match &destination.url {
+        SourceUrl::S3 { bucket, prefix } => (bucket.clone(), prefix.clone()),
+        SourceUrl::Folder(folder) => {
+            let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+            (name.unwrap_or_default(), String::new())
+        }
+    };
+    gateway::description(&json!({
+        "BucketARN": format!("arn:aws:s3:::{bucket}"),
+        "Prefix": format!("{prefix}{}", delivery.naming.prefix()),
+        "ErrorOutputPrefix": format!("{prefix}{}", delivery.errors.prefix()),
+        "BufferingHints": {
+            "SizeInMBs": delivery.buffer_bytes.div_ceil(1 << 20),
+            "IntervalInSeconds": delivery.buffer_time.as_secs(),
+        },
+        "CompressionFormat": delivery.compression.name(),
+        "CustomTimeZone": delivery.naming.tz().name(),
+    }))
 }

@@ -23,7 +23,7 @@ use super::error::PublishError;
 use super::manifest::Manifest;
 use super::out::{Stage, To, understand};
 use super::place::{Item, Target};
-use crate::store::{Content, ObjectMeta, S3Store, SourceUrl, StoreError, StoreOptions};
+use crate::store::{Content, ObjectMeta, S3Store, SourceUrl, StoreError, StoreOptions, Stored};
 use lock::Lock;
 use scratch::Scratch;
 
@@ -184,7 +184,8 @@ impl Bucket {
     }
 
     fn put(&self, from: &Path, path: &Path, interrupted: &AtomicBool) -> Result<(), PublishError> {
-        match self.s3.put_file(&key_of(path), from, content_type(path), interrupted) {
+        match self.s3.put_file(&key_of(path), from, &Stored::plain(content_type(path)), interrupted)
+        {
             Err(StoreError::Stopped { .. }) if interrupted.load(Ordering::Relaxed) => {
                 Err(PublishError::Interrupted)
             }

@@ -30,7 +30,7 @@ pub use delivery::{Delivery, describe};
 pub use error::StoreError;
 pub use fetch::Fetch;
 pub use folder::FolderStore;
-pub use s3::{PutNew, S3Store};
+pub use s3::{PutNew, S3Store, Stored};
 pub use url::SourceUrl;
 
 /// One object as it was listed.

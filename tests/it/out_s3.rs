@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +13,7 @@ use chrono::Utc;
 use rawcat::publish::{
     Item, MANIFEST_VERSION, Manifest, Out, PublishError, Published, Step, Target,
 };
-use rawcat::store::{PutNew, S3Store, StoreError, StoreOptions};
+use rawcat::store::{PutNew, S3Store, StoreError, StoreOptions, Stored};
 use serde_json::Value;
 
 use crate::place::{Place, Ran, files, ran, sample_raw, start};
@@ -104,6 +105,9 @@ impl Lake {
 }
 
 static NEVER: AtomicBool = AtomicBool::new(false);
+
+/// How the large files of these tests are stored.
+static PNG: LazyLock<Stored> = LazyLock::new(|| Stored::plain("image/png"));
 
 #[test]
 fn a_day_in_a_bucket_equals_the_day_in_a_folder_byte_for_byte() {
@@ -556,7 +560,7 @@ fn uploads_left(lake: &Lake) -> usize {
 fn a_large_file_goes_in_parts_and_a_small_one_by_one_put() {
     let lake = Lake::new();
     let (path, bytes) = large_file(&lake);
-    in_parts(&lake).put_file("large", &path, "image/png", &NEVER).unwrap();
+    in_parts(&lake).put_file("large", &path, &PNG, &NEVER).unwrap();
     assert!(fs::read(lake.path("days/large")).unwrap() == bytes);
     let mut writes = lake.server.writes();
     let key = || "days/large".to_string();
@@ -572,11 +576,11 @@ fn a_large_file_goes_in_parts_and_a_small_one_by_one_put() {
     assert_eq!(uploads_left(&lake), 0);
 
     lake.server.clear_log();
-    lake.store(&lake.server.options()).put_file("large", &path, "image/png", &NEVER).unwrap();
+    lake.store(&lake.server.options()).put_file("large", &path, &PNG, &NEVER).unwrap();
     assert_eq!(lake.server.writes().len(), 1);
     assert!(fs::read(lake.path("days/large")).unwrap() == bytes);
     fs::write(&path, "").unwrap();
-    lake.store(&lake.server.options()).put_file("empty", &path, "image/png", &NEVER).unwrap();
+    lake.store(&lake.server.options()).put_file("empty", &path, &PNG, &NEVER).unwrap();
     assert_eq!(fs::read(lake.path("days/empty")).unwrap(), b"");
 }
 
@@ -587,7 +591,7 @@ fn a_part_that_fails_is_sent_again_alone() {
     let slow = Fault::Reply(503, "SlowDown", "Please reduce your request rate");
     lake.server.fault(On::Part("days/large".to_string(), 2), 2, slow);
     lake.server.fault(On::Part("days/large".to_string(), 3), 1, Fault::Lost);
-    in_parts(&lake).put_file("large", &path, "image/png", &NEVER).unwrap();
+    in_parts(&lake).put_file("large", &path, &PNG, &NEVER).unwrap();
     assert!(fs::read(lake.path("days/large")).unwrap() == bytes);
     assert_eq!(lake.server.writes().len(), 1 + 3 + 3 + 1);
 }
@@ -599,7 +603,7 @@ fn an_upload_in_parts_that_fails_is_taken_back_and_the_old_object_stays() {
     fs::create_dir_all(lake.path("days")).unwrap();
     fs::write(lake.path("days/large"), "old").unwrap();
     lake.server.fault(On::Part("days/large".to_string(), 3), 100, DENIED);
-    let error = in_parts(&lake).put_file("large", &path, "image/png", &NEVER).unwrap_err();
+    let error = in_parts(&lake).put_file("large", &path, &PNG, &NEVER).unwrap_err();
     assert_eq!(error.kind(), "denied");
     assert!(error.to_string().contains("s3:PutObject"), "{error}");
     assert_eq!(lake.server.writes().last(), Some(&Seen::AbortUpload { key: "days/large".into() }));
@@ -622,7 +626,7 @@ fn an_upload_in_parts_that_is_interrupted_is_taken_back() {
             }
             interrupted.store(true, Ordering::SeqCst);
         });
-        in_parts(&lake).put_file("large", &path, "image/png", &interrupted).unwrap_err()
+        in_parts(&lake).put_file("large", &path, &PNG, &interrupted).unwrap_err()
     });
     assert!(matches!(error, StoreError::Stopped { .. }), "{error}");
     assert_eq!(lake.server.writes().last(), Some(&Seen::AbortUpload { key: "days/large".into() }));
@@ -640,17 +644,17 @@ fn a_slow_upload_is_not_a_stalled_one_and_a_stalled_one_is_tried_again() {
     // The server thinks for longer than the stall timeout, and less than twice that.
     let on = || On::Put("days/small".to_string());
     lake.server.fault(on(), 1, Fault::Delay(Duration::from_millis(600)));
-    store.put_file("small", &path, "image/png", &NEVER).unwrap();
+    store.put_file("small", &path, &PNG, &NEVER).unwrap();
     assert_eq!(lake.server.writes().len(), 1);
     lake.server.fault(on(), 1, Fault::Delay(Duration::from_secs(60)));
-    store.put_file("small", &path, "image/png", &NEVER).unwrap();
+    store.put_file("small", &path, &PNG, &NEVER).unwrap();
     assert_eq!(lake.server.writes().len(), 3);
     // A body that stands still is noticed long before the time that so many bytes may take.
     let (path, bytes) = large_file(&lake);
     let on = On::Put("days/large".to_string());
     lake.server.fault(on, 1, Fault::Delay(Duration::from_secs(60)));
     let begin = Instant::now();
-    store.put_file("large", &path, "image/png", &NEVER).unwrap();
+    store.put_file("large", &path, &PNG, &NEVER).unwrap();
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     assert_eq!(lake.server.writes().len(), 5);
     assert!(fs::read(lake.path("days/large")).unwrap() == bytes);
@@ -676,9 +680,9 @@ fn the_policy_allows_what_publishing_asks_for_and_nothing_more() {
     lake.run("chart --day 2022-04-18 --tz Asia/Seoul --size 500x480 --panels 1").ends(0);
     let (path, _) = large_file(&lake);
     let store = in_parts(&lake);
-    store.put_file("large", &path, "image/png", &NEVER).unwrap();
+    store.put_file("large", &path, &PNG, &NEVER).unwrap();
     lake.server.fault(On::Part("days/large".to_string(), 3), 100, DENIED);
-    store.put_file("large", &path, "image/png", &NEVER).unwrap_err();
+    store.put_file("large", &path, &PNG, &NEVER).unwrap_err();
 
     let asked: BTreeSet<&str> = lake
         .server

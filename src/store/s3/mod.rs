@@ -34,7 +34,7 @@ use retry::{Attempts, RetryPolicy};
 
 pub(super) use ahead::ReadAhead;
 pub(super) use connect::{OnlySafeHttp, check, shared_config};
-pub use put::PutNew;
+pub use put::{PutNew, Stored};
 
 /// Threads for the network. They move bytes and check sums; the work on them is the caller's.
 const MOST_NETWORK_THREADS: usize = 4;
@@ -203,10 +203,10 @@ impl S3Store {
         &self,
         key: &str,
         path: &Path,
-        content_type: &'static str,
+        stored: &Stored,
         interrupted: &AtomicBool,
     ) -> Result<(), StoreError> {
-        let mut upload = put::Upload::new(Arc::clone(&self.remote), key, path, content_type);
+        let mut upload = put::Upload::new(Arc::clone(&self.remote), key, path, stored);
         self.wait(async {
             match body::unless(raised(interrupted), upload.run()).await {
                 Some(Ok(())) => Ok(()),

@@ -186,25 +186,34 @@ fn unreadable(path: &Path, source: std::io::Error) -> StoreError {
     StoreError::Io { path: shown(&path.display().to_string()), source }
 }
 
+/// What is kept of an object beside its bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stored {
+    pub content_type: &'static str,
+    pub content_encoding: Option<String>,
+}
+
+impl Stored {
+    /// An object that is not packed.
+    pub fn plain(content_type: &'static str) -> Stored {
+        Stored { content_type, content_encoding: None }
+    }
+}
+
 /// One file on its way.
 pub(super) struct Upload {
     remote: Arc<Remote>,
     key: String,
     path: PathBuf,
-    content_type: &'static str,
+    stored: Stored,
     /// Set while parts lie in the bucket that are no object yet.
     id: Option<String>,
 }
 
 impl Upload {
-    pub(super) fn new(
-        remote: Arc<Remote>,
-        key: &str,
-        path: &Path,
-        content_type: &'static str,
-    ) -> Upload {
-        let (key, path) = (key.to_string(), path.to_path_buf());
-        Upload { remote, key, path, content_type, id: None }
+    pub(super) fn new(remote: Arc<Remote>, key: &str, path: &Path, stored: &Stored) -> Upload {
+        let (key, path, stored) = (key.to_string(), path.to_path_buf(), stored.clone());
+        Upload { remote, key, path, stored, id: None }
     }
 
     /// Sends the file. After an error, or when this was dropped in the middle, [`Upload::abort`]
@@ -229,7 +238,8 @@ impl Upload {
                 .put_object()
                 .bucket(&remote.place.bucket)
                 .key(remote.full_key(&self.key))
-                .content_type(self.content_type)
+                .content_type(self.stored.content_type)
+                .set_content_encoding(self.stored.content_encoding.clone())
                 .body(whole.body().await?)
                 .set_request_payer(remote.payer.clone());
             let request = request.customize().config_override(remote.for_sending());
@@ -254,7 +264,8 @@ impl Upload {
                 .create_multipart_upload()
                 .bucket(&remote.place.bucket)
                 .key(remote.full_key(&self.key))
-                .content_type(self.content_type)
+                .content_type(self.stored.content_type)
+                .set_content_encoding(self.stored.content_encoding.clone())
                 .checksum_algorithm(ChecksumAlgorithm::Crc32)
                 .set_request_payer(remote.payer.clone());
             request.send().await.map_err(Failed::of)

@@ -36,6 +36,39 @@ impl Compression {
         }
     }
 
+    /// What `Content-Encoding` says of objects.
+    pub fn content_encoding(self) -> Option<&'static str> {
+        match self {
+            Compression::Uncompressed => None,
+            Compression::Gzip => Some("gzip"),
+            Compression::Zip => Some("zip"),
+            Compression::Snappy => Some("snappy-java"),
+            Compression::HadoopSnappy => Some("hadoop-snappy"),
+        }
+    }
+
+    /// As the API of Firehose calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::Uncompressed => "UNCOMPRESSED",
+            Compression::Gzip => "GZIP",
+            Compression::Zip => "ZIP",
+            Compression::Snappy => "Snappy",
+            Compression::HadoopSnappy => "HADOOP_SNAPPY",
+        }
+    }
+
+    pub fn of_name(name: &str) -> Option<Compression> {
+        let all = [
+            Compression::Uncompressed,
+            Compression::Gzip,
+            Compression::Zip,
+            Compression::Snappy,
+            Compression::HadoopSnappy,
+        ];
+        all.into_iter().find(|compression| compression.name() == name)
+    }
+
     /// `entry` is the name of a ZIP's only entry.
     pub fn encode(self, bytes: Vec<u8>, entry: &str) -> io::Result<Vec<u8>> {
         match self {

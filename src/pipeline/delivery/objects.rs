@@ -1,0 +1,143 @@
+//! Objects are decided, and put until they are there.
+//!
+//! What objects hold and what they are called is decided together with the position up to which records
+//! are delivered, in one commit, after their bytes lie on the disk. From then on they are put until
+//! they are there, after any number of kills: always the same bytes under the same key. So nothing is
+//! lost, and nothing is delivered twice.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::place::write_whole;
+use crate::pipeline::stream::{Storage, StorageError};
+
+/// The number of the last record of each shard that is in an object, by the shard's index.
+pub type Positions = BTreeMap<u32, u64>;
+
+/// An object that is decided and may not be in its place yet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Planned {
+    pub key: String,
+    /// The name of its staged file.
+    pub staged: String,
+    /// What `Content-Encoding` says of it, where it is packed.
+    pub encoding: Option<String>,
+}
+
+/// Why objects can't be decided.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Shared(#[from] Arc<StorageError>),
+    #[error("can't {action} {}: {source}", path.display())]
+    File { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("{} is missing, and the object that it was to become is not delivered", path.display())]
+    Missing { path: PathBuf },
+}
+
+/// The decisions of one delivery stream.
+#[derive(Debug)]
+pub struct Decisions {
+    name: String,
+    storage: Arc<Storage>,
+    staging: PathBuf,
+}
+
+impl Decisions {
+    /// Of the delivery stream called `name`, whose files are staged below `state`.
+    pub fn open(name: &str, storage: Arc<Storage>, state: &Path) -> Result<Decisions, DecideError> {
+        // A name has letters, digits and `._-`, and is no name of a folder that there is already.
+        let staging = state.join("staged").join(format!("{name}.d"));
+        fs::create_dir_all(&staging).map_err(file("create", &staging))?;
+        Ok(Decisions { name: name.to_string(), storage, staging })
+    }
+
+    /// What is delivered; `None` before anything was.
+    pub fn positions(&self) -> Result<Option<Positions>, DecideError> {
+        Ok(self.storage.json(&self.note("positions"))?)
+    }
+
+    /// What was decided and is not known to be in its place.
+    pub fn pending(&self) -> Result<Vec<Planned>, DecideError> {
+        Ok(self.storage.json(&self.note("plan"))?.unwrap_or_default())
+    }
+
+    /// Writes the bytes of an object to be.
+    pub fn stage(&self, id: &str, bytes: &[u8]) -> Result<(), DecideError> {
+        let path = self.staging.join(id);
+        write_whole(&path, bytes).map_err(file("write", &path))
+    }
+
+    /// Where the bytes of a planned object lie.
+    ///
+    /// # Errors
+    /// [`DecideError::Missing`] where they don't.
+    pub fn staged(&self, planned: &Planned) -> Result<PathBuf, DecideError> {
+        let path = self.staging.join(&planned.staged);
+        match path.exists() {
+            true => Ok(path),
+            false => Err(DecideError::Missing { path }),
+        }
+    }
+
+    /// Decides. All of `plan` is staged.
+    pub fn decide(&self, plan: &[Planned], positions: &Positions) -> Result<(), DecideError> {
+        // The files' entries, too, must outlive a power failure.
+        let folder = File::open(&self.staging).and_then(|folder| folder.sync_all());
+        folder.map_err(file("sync", &self.staging))?;
+        let (of_plan, of_positions) = (self.note("plan"), self.note("positions"));
+        let (plan, positions) = (to_json(&plan), to_json(positions));
+        Ok(self.storage.change_blocking(move |notes| {
+            notes.set(&of_plan, &plan);
+            notes.set(&of_positions, &positions);
+        })?)
+    }
+
+    /// All that was decided is in its place.
+    pub fn done(&self) -> Result<(), DecideError> {
+        let of_plan = self.note("plan");
+        self.storage.change_blocking(move |notes| notes.remove(&of_plan))?;
+        self.clear()
+    }
+
+    /// Removes what is staged and not decided.
+    pub fn clear(&self) -> Result<(), DecideError> {
+        let pending = self.pending()?;
+        let entries = fs::read_dir(&self.staging).map_err(file("read", &self.staging))?;
+        for entry in entries.flatten() {
+            let is_decided = pending.iter().any(|planned| *planned.staged == *entry.file_name());
+            if !is_decided {
+                fs::remove_file(entry.path()).map_err(file("remove", &entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the delivery stream.
+    pub fn forget(&self) -> Result<(), DecideError> {
+        let notes = [self.note("plan"), self.note("positions")];
+        self.storage
+            .change_blocking(move |kept| notes.iter().for_each(|name| kept.remove(name)))?;
+        fs::remove_dir_all(&self.staging).map_err(file("remove", &self.staging))
+    }
+
+    fn note(&self, what: &str) -> String {
+        format!("delivery/{}/{what}", self.name)
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("every key is text or a number")
+}
+
+fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DecideError {
+    let path = path.to_path_buf();
+    move |source| DecideError::File { action, path, source }
+}

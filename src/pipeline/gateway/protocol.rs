@@ -1,0 +1,120 @@
+//! JSON 1.1, the protocol of both services: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>.
+//! An operation's input is a JSON body, its output or its error is one, too.
+
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::body::BodyProblem;
+use super::{Gateway, access};
+
+/// The largest batch, in base64, with everything around it.
+const MOST_BODY_BYTES: usize = 16 << 20;
+
+/// An operation that was refused or failed: the code is the one that the service's documentation names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl ApiError {
+    pub fn new(code: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError { status: StatusCode::BAD_REQUEST, code, message: message.into() }
+    }
+
+    pub fn invalid(message: impl Into<String>) -> ApiError {
+        ApiError::new("InvalidArgumentException", message)
+    }
+
+    pub fn missing(message: impl Into<String>) -> ApiError {
+        ApiError::new("ResourceNotFoundException", message)
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub fn failed(message: impl ToString) -> ApiError {
+        ApiError {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            code: "InternalFailure",
+            message: message.to_string(),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        response(self.status, &json!({ "__type": self.code, "message": self.message }))
+    }
+}
+
+pub fn unknown_operation(message: String) -> ApiError {
+    ApiError::new("UnknownOperationException", message)
+}
+
+/// What an operation gives back.
+pub type Done = Result<Value, ApiError>;
+
+pub fn into_response(done: Done) -> Response {
+    match done {
+        // Operations without output have no body.
+        Ok(Value::Null) => response(StatusCode::OK, &Value::Null),
+        Ok(value) => response(StatusCode::OK, &value),
+        Err(error) => error.into_response(),
+    }
+}
+
+fn response(status: StatusCode, value: &Value) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/x-amz-json-1.1")];
+    let text = if value.is_null() { String::new() } else { value.to_string() };
+    (status, kind, text).into_response()
+}
+
+/// A time as the protocol has it: seconds since 1970, with milliseconds.
+pub fn seconds(time: DateTime<Utc>) -> f64 {
+    time.timestamp_millis() as f64 / 1e3
+}
+
+/// The input of an operation.
+pub fn input<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|problem| {
+        let code = match problem.is_data() {
+            true => "ValidationException",
+            false => "SerializationException",
+        };
+        ApiError::new(code, problem.to_string())
+    })
+}
+
+impl Gateway {
+    /// The body of an operation, for whoever may ask for it.
+    pub(super) async fn operation_body(
+        &self,
+        request: Request,
+    ) -> Result<super::body::Held<'_>, ApiError> {
+        let (parts, body) = request.into_parts();
+        access::check(&self.token, &parts.headers).map_err(|refused| ApiError {
+            status: StatusCode::FORBIDDEN,
+            code: "AccessDeniedException",
+            message: refused.to_string(),
+        })?;
+        self.bodies.read(&parts.headers, body, MOST_BODY_BYTES).await.map_err(|problem| {
+            let (status, code) = match problem {
+                BodyProblem::TooLarge { .. } => {
+                    (StatusCode::PAYLOAD_TOO_LARGE, "ValidationException")
+                }
+                BodyProblem::Slow => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException"),
+                BodyProblem::Broken => (StatusCode::BAD_REQUEST, "SerializationException"),
+                BodyProblem::TooMany => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+            };
+            ApiError { status, code, message: problem.to_string() }
+        })
+    }
+}
