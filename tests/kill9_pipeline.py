@@ -3,6 +3,7 @@
 
     python3 tests/kill9_pipeline.py target/release/rawcat
     python3 tests/kill9_pipeline.py BINARY --kills 100 --seed 1 --max-seconds 300
+    python tests/kill9_pipeline.py BINARY --kills 20 --bucket      # needs boto3 and moto[server]
 
 In goes the binary. KILLS times it is started on one folder and killed with SIGKILL at a moment drawn by the seed:
 
@@ -20,8 +21,9 @@ each round, and at the end, when SIGINT has delivered the rest:
 - sequence numbers that were told are all different, and grow within their shard for whoever put one after another;
 - nothing is staged any more, and `rawcat cat` finds as many records.
 
+With --bucket objects go to a bucket of moto's, which runs in a process of its own; otherwise into folders.
 Out comes one line. Exit code 0: all held. 1: something did not, and its folder is kept and named. 2: usage.
-Standard library only; traffic stays on this machine.
+Standard library only, but for --bucket; traffic stays on this machine.
 """
 
 import argparse
@@ -30,6 +32,8 @@ import json
 import os
 import random
 import shutil
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -153,26 +157,97 @@ def make_delivery_stream(pipeline):
 WAYS = {"http": by_http, "kinesis": by_kinesis, "firehose": by_firehose}
 
 
-class Seen:
-    """Objects that were seen: what has its name keeps its bytes."""
+class Folders:
+    """Where objects go: folders in the place of work."""
+
+    settings = {}
+    options = []
+    sources = ["rawdata", f"buckets/{MADE}"]
 
     def __init__(self, work):
         self.roots = [work / "rawdata", work / "buckets"]
-        self.objects = {}  # key → (inode and time, hash)
+
+    def objects(self):
+        """{key: (what changes when it is written, how to read it)}."""
+        found = {}
+        for root in self.roots:
+            for key, path in objects(root).items():
+                stat = path.stat()
+                found[f"{root.name}/{key}"] = (stat.st_ino, stat.st_mtime_ns, stat.st_size), path.read_bytes
+        return found
+
+    def has(self, source):
+        return any(key.startswith(f"{source}/") for key in self.objects())
+
+    def close(self):
+        pass
+
+
+class Buckets:
+    """Where objects go: buckets of moto's."""
+
+    settings = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+    sources = ["s3://rawdata/", f"s3://{MADE}/"]
+
+    def __init__(self, _):
+        import boto3  # Who kills without --bucket need not have it.
+
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        self.server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        endpoint = f"http://127.0.0.1:{port}"
+        self.options = ["--endpoint-url", endpoint, "--deliver", "s3://rawdata/", "--buckets", "s3"]
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+        self.s3 = boto3.client("s3", endpoint_url=endpoint, **keys)
+        until = time.monotonic() + 30
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+            except OSError:
+                if time.monotonic() > until or self.server.poll() is not None:
+                    raise Failed("moto does not listen within 30 s; is moto[server] installed?") from None
+                time.sleep(0.1)
+        for name in ["rawdata", MADE]:
+            self.s3.create_bucket(Bucket=name)
+
+    def objects(self):
+        found = {}
+        for bucket in ["rawdata", MADE]:
+            for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+                for one in page.get("Contents", []):
+                    read = lambda bucket=bucket, key=one["Key"]: self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+                    found[f"s3://{bucket}/{one['Key']}"] = (one["ETag"], one["LastModified"], one["Size"]), read
+        return found
+
+    def has(self, source):
+        return any(key.startswith(source) for key in self.objects())
+
+    def close(self):
+        self.server.kill()
+        self.server.wait()
+
+
+class Seen:
+    """Objects that were seen: what has its name keeps its bytes."""
+
+    def __init__(self, places):
+        self.places = places
+        self.objects = {}  # key → (mark, hash)
         self.records = Counter()
 
     def look(self, thoroughly=False):
-        found = {f"{root.name}/{key}": path for root in self.roots for key, path in objects(root).items()}
+        found = self.places.objects()
         gone = sorted(self.objects.keys() - found.keys())
         if gone:
             raise Failed(f"objects that were there are gone: {', '.join(gone[:5])}")
-        for key, path in found.items():
-            stat = path.stat()
-            mark = stat.st_ino, stat.st_mtime_ns, stat.st_size
+        for key, (mark, read) in found.items():
             known = self.objects.get(key)
             if known and known[0] == mark and not thoroughly:
                 continue
-            stored = path.read_bytes()
+            stored = read()
             digest = hashlib.sha256(stored).hexdigest()
             if known and known[1] != digest:
                 raise Failed(f"{key} has other bytes than before")
@@ -195,9 +270,9 @@ class Seen:
 # ---------------------------------------------------------------- the rounds
 
 
-def start(args, work, rng):
-    options = ["--buffer-size", rng.choice(BUFFERS), "--buffer-time", "1s", "--shards", "3", "--compression", rng.choice(["none", "gzip"])]
-    return Pipeline(args.binary, work, *options)
+def start(args, work, rng, places):
+    options = [*places.options, "--buffer-size", rng.choice(BUFFERS), "--buffer-time", "1s", "--shards", "3", "--compression", rng.choice(["none", "gzip"])]
+    return Pipeline(args.binary, work, *options, settings=places.settings)
 
 
 def wait_for_staging(work, until):
@@ -212,11 +287,11 @@ def wait_for_staging(work, until):
                 continue
 
 
-def one_round(args, work, number, rng, producers):
+def one_round(args, work, number, rng, producers, places):
     """One kill; returns its kind."""
     kind = rng.choices([kind for kind, _ in KINDS], [weight for _, weight in KINDS])[0]
     began = time.monotonic()
-    pipeline = start(args, work, rng)
+    pipeline = start(args, work, rng, places)
     threads = []
     try:
         if kind == "start":
@@ -252,7 +327,7 @@ def one_round(args, work, number, rng, producers):
 
 def finish(args, work, rng, producers, seen):
     """Delivers the rest, and compares."""
-    with start(args, work, rng) as pipeline:
+    with start(args, work, rng, seen.places) as pipeline:
         pipeline.end()
     seen.look(thoroughly=True)
     lost = producers.acknowledged - seen.records.keys()
@@ -266,8 +341,11 @@ def finish(args, work, rng, producers, seen):
         raise Failed(f"at the end these are staged: {', '.join(left)}")
     now = datetime.now(timezone.utc)
     days = ["--from", f"{now - timedelta(days=1):%Y-%m-%d}", "--to", f"{now:%Y-%m-%d}", "--tz", "UTC"]
-    roots = [("rawdata", work / "rawdata"), (f"buckets/{MADE}", work / "buckets")]
-    lines = sum(run(args.binary, work, "cat", "--source", source, *days).count("\n") for source, root in roots if objects(root))
+    endpoint = seen.places.options[:2]
+    lines = sum(
+        run(args.binary, work, "cat", "--source", source, *endpoint, *days, settings=seen.places.settings).count("\n")
+        for source in seen.places.sources if seen.places.has(source)
+    )
     if lines != sum(seen.records.values()):
         raise Failed(f"`rawcat cat` finds {lines} records, and the objects hold {sum(seen.records.values())}")
 
@@ -280,6 +358,7 @@ def parse_args():
     parser.add_argument("--max-seconds", type=float, default=300, help="of the whole; beyond it the exit code is 1 (default: 300)")
     parser.add_argument("--start-seconds", type=float, default=5, help="within which it must listen (default: 5)")
     parser.add_argument("--protocols", default="http,kinesis,firehose", help="how records are put (default: http,kinesis,firehose)")
+    parser.add_argument("--bucket", action="store_true", help="deliver to buckets of moto's")
     args = parser.parse_args()
     args.binary = args.binary.resolve()
     args.protocols = args.protocols.split(",")
@@ -296,13 +375,14 @@ def main():
     args = parse_args()
     rng = random.Random(args.seed)
     work = Path(tempfile.mkdtemp(prefix="rawcat-kill9-"))
-    producers, seen = Producers(args.seed, args.protocols), Seen(work)
-    began, kinds, done = time.monotonic(), Counter(), 0
+    began, kinds, done, places = time.monotonic(), Counter(), 0, None
     try:
+        places = Buckets(work) if args.bucket else Folders(work)
+        producers, seen = Producers(args.seed, args.protocols), Seen(places)
         for number in range(args.kills):
             if time.monotonic() - began > args.max_seconds:
                 raise Failed(f"only {done} of {args.kills} rounds in {args.max_seconds:.0f} s; raise --max-seconds or lower --kills")
-            kinds[one_round(args, work, number, rng, producers)] += 1
+            kinds[one_round(args, work, number, rng, producers, places)] += 1
             seen.look()
             if producers.problems:
                 raise Failed("; ".join(producers.problems[:5]))
@@ -314,6 +394,9 @@ def main():
         print(f"round {done + 1}, seed {args.seed}: {failed}\nkept: {work}", file=sys.stderr)
         print(f"kill9_pipeline: failed after {done} of {args.kills} rounds")
         sys.exit(1)
+    finally:
+        if places:
+            places.close()
     shutil.rmtree(work)
     print(
         f"kill9_pipeline: {done} kills ({', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}); "

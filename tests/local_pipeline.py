@@ -40,10 +40,10 @@ def environment():
     return {**kept, "NO_COLOR": "1", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
-def run(binary, folder, *words, codes=(0,), seconds=600):
+def run(binary, folder, *words, codes=(0,), seconds=600, settings=None):
     """What another command of rawcat prints, run in the folder."""
     command = [str(binary), *map(str, words)]
-    ran = subprocess.run(command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)
+    ran = subprocess.run(command, cwd=folder, env={**environment(), **(settings or {})}, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)
     if ran.returncode not in codes:
         raise Failed(f"`rawcat {' '.join(map(str, words))}` ended with {ran.returncode}:\n{ran.stderr.decode(errors='replace')[-2000:]}")
     return ran.stdout.decode()
