@@ -357,7 +357,11 @@ def slowhttptest(mode):
         numbers = {name: [int(one) for one in re.findall(rf"{name}:\s+(\d+)", text)] for name in ["connected", "closed"]}
         if not numbers["connected"]:
             raise Failed(f"slowhttptest said nothing:\n{text[-1000:]}{said.stderr[-1000:]}")
-        return args.slow, max(numbers["connected"]), max(numbers["closed"], default=0)
+        if re.search(r"service available:\s+NO", text):
+            raise Failed("slowhttptest found the pipeline not available")
+        # When all were closed it ends, and does not count them any more.
+        closed = max(numbers["connected"]) if "No open connections left" in text else max(numbers["closed"], default=0)
+        return args.slow, max(numbers["connected"]), closed
 
     return attack
 
