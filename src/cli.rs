@@ -7,12 +7,14 @@
 //! come from the file, and only `config` knows which one was typed.
 
 mod options;
+mod stream_options;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use options::*;
+pub use stream_options::*;
 
 const SETTINGS_HELP: &str = "\
 Every option can also be set in rawcat.toml (by its name, with _ for -) or in the environment
@@ -45,6 +47,21 @@ const COLLECTING: [&str; 17] = [
     "failed",
     "newline",
 ];
+
+/// The options of S3 as those of streams, which have fewer.
+fn of_streams(arg: clap::Arg) -> clap::Arg {
+    let help = match arg.get_id().as_str() {
+        "region" => "The stream's region (default: from the AWS configuration)",
+        "profile" => "The profile of the AWS configuration",
+        "endpoint_url" => "Another server of streams: the pipeline's, as http://127.0.0.1:7117",
+        "no_sign_request" => "Ask without credentials",
+        "allow_http" => "Allow http:// to other machines than this one",
+        "request_payer" | "max_requests" | "stall_timeout" => return arg.hide(true),
+        _ => return arg,
+    };
+    let is_rare = matches!(arg.get_id().as_str(), "no_sign_request" | "allow_http");
+    arg.help(help).long_help(None).help_heading("AWS").hide_short_help(is_rare)
+}
 
 #[derive(Parser, Debug)]
 #[command(
@@ -108,10 +125,12 @@ pub enum Command {
     /// Print records to stdout, one per line
     ///
     /// Prints the records of a local day (--day), of all objects under a prefix, or of one
-    /// object, each on a line of its own, ready for a pipe.
+    /// object, each on a line of its own, ready for a pipe. Of a stream (kinesis://NAME) it prints what
+    /// lies on its shards, with shard, number, arrival and partition key; --raw prints the data alone.
     #[command(
         after_help = "More options and longer explanations: rawcat cat --help",
-        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}"),
+        mut_arg("token", |arg| arg.hide_short_help(true))
     )]
     Cat(CatArgs),
 
@@ -160,16 +179,35 @@ pub enum Command {
     )]
     Pipeline(PipelineArgs),
 
-    /// Send the rows of a CSV, or lines of JSON, to an HTTP endpoint: one POST each
+    /// Send the rows of a CSV, or lines of JSON, to an HTTP endpoint or a stream
     ///
-    /// A row becomes a JSON object with the columns as its members. What fails for the moment is sent
-    /// again; what is refused is counted, shown, and kept by --failed. The end tells how many were sent,
-    /// how long they took and which shards have them.
+    /// A row becomes a JSON object with the columns as its members: one POST, or one record of a batch for
+    /// Kinesis or Firehose. What fails for the moment is sent again; what is refused is counted, shown, and
+    /// kept by --failed. The end tells how many were sent, how long they took and which shards have them.
     #[command(
         after_help = "More options and longer explanations: rawcat send --help",
-        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}")
+        after_long_help = format!("{SETTINGS_HELP}\n\n{EXIT_HELP}"),
+        mut_args(of_streams)
     )]
     Send(SendArgs),
+
+    /// Send marked records and follow them hop by hop until they can be read back
+    ///
+    /// The endpoint, the Kinesis stream, the delivery and the bucket or folder are asked in turn; what can't
+    /// be asked is named with the reason. The table tells how many of the records are at each hop and how
+    /// long after their sending; the line below it at which hop records were lost, and what to look at there.
+    #[command(
+        after_help = "More options and longer explanations: rawcat trace --help",
+        after_long_help = format!("{SETTINGS_HELP}\n\n\
+            Exit codes: 0 every record is at every hop once; 1 failed; 2 wrong usage; 3 records were lost \
+            or came more than once; 130 interrupted."),
+        mut_args(of_streams),
+        mut_arg("source", |arg| arg.help("What the delivery stream fills: s3://bucket/prefix/ or a folder")),
+        mut_arg("delivery_stream", |arg| {
+            arg.hide_short_help(false).help("The Firehose stream: whose delivery to ask about, and where it goes")
+        })
+    )]
+    Trace(TraceCommandArgs),
 
     /// Print the least IAM policy for this --source and --out
     ///
@@ -248,11 +286,15 @@ pub struct CatArgs {
     /// An object or a prefix: a key below --source, a path, or an s3:// URL; without it, --day
     ///
     /// What ends in / is a prefix. A key is looked for below --source; `./` in front of it
-    /// makes it a path of this machine. `-` is one object on standard input.
+    /// makes it a path of this machine. `-` is one object on standard input, kinesis://NAME a stream.
     #[arg(value_name = "KEY", value_hint = ValueHint::AnyPath)]
     pub key: Option<String>,
     #[command(flatten)]
     pub print: PrintArgs,
+    #[command(flatten)]
+    pub stream: StreamArgs,
+    #[command(flatten)]
+    pub token: TokenArgs,
     #[command(flatten)]
     pub day: DayArgs,
     #[command(flatten)]
@@ -368,10 +410,42 @@ pub struct PipelineArgs {
 pub struct SendArgs {
     #[command(flatten)]
     pub rows: RowsArgs,
+    /// In place of --url, a stream: kinesis://NAME or firehose://NAME
+    ///
+    /// Rows go out in batches of up to 500. What a batch did not take is sent again, and nothing else of
+    /// it. The options of AWS say how the stream is reached; an --endpoint-url on this machine, as the
+    /// one of `rawcat pipeline`, needs no credentials.
+    #[arg(long = "to", id = "send_to", value_name = "STREAM", value_hint = ValueHint::Url,
+        help_heading = "How it is sent")]
+    pub to: Option<String>,
     #[command(flatten)]
     pub post: PostArgs,
     #[command(flatten)]
     pub token: TokenArgs,
+    #[command(flatten)]
+    pub s3: S3Args,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct TraceCommandArgs {
+    #[command(flatten)]
+    pub trace: TraceArgs,
+    #[command(flatten)]
+    pub token: TokenArgs,
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub layout: LayoutArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    #[command(flatten)]
+    pub s3: S3Args,
+    #[command(flatten)]
+    pub run: RunArgs,
+    #[command(flatten)]
+    pub json: JsonArgs,
     #[command(flatten)]
     pub talk: TalkArgs,
 }

@@ -10,6 +10,7 @@ mod layers;
 mod meaning;
 mod origin;
 mod refusal;
+mod sending;
 mod show;
 pub mod value;
 pub mod zone;
@@ -25,6 +26,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 pub use crate::store::SourceUrl;
+use crate::store::StoreOptions;
 pub use day::{Selection, Span};
 pub use layers::OptionInForce;
 pub use origin::Origin;
@@ -37,7 +39,9 @@ use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
 use crate::pipeline::{Compression, Deaggregation, KeyQuery, LogTo, Table, TransformSpec};
 use crate::progress::Mode;
 use crate::schema::Pins;
-use crate::send::SendSpec;
+use crate::send::{PostSpec, SendSpec};
+use crate::streams::{Reach, Start};
+use crate::trace::Sending;
 use layers::Layered;
 use meaning::Meaning;
 
@@ -84,11 +88,14 @@ pub enum Request {
     /// As for `fetch`: `plan` shows what it would do.
     Plan(FetchConfig),
     Cat(CatConfig),
+    /// `cat` of a stream.
+    Stream(StreamConfig),
     Schema(SchemaConfig),
     Errors(ErrorsConfig),
     Chart(ChartConfig),
     Pipeline(PipelineConfig),
     Send(SendConfig),
+    Trace(TraceConfig),
     Policy(PolicyConfig),
     Config(Shown),
     Completions(cli::Shell),
@@ -200,6 +207,26 @@ pub struct S3Config {
     pub stall_timeout: TimeDelta,
 }
 
+impl S3Config {
+    /// As the store understands it.
+    pub fn store_options(&self) -> StoreOptions {
+        let mut options = StoreOptions {
+            region: self.region.clone(),
+            profile: self.profile.clone(),
+            endpoint_url: self.endpoint_url.clone(),
+            no_sign_request: self.no_sign_request,
+            request_payer: self.request_payer,
+            allow_http: self.allow_http,
+            list_requests: self.max_requests.get(),
+            ..StoreOptions::default()
+        };
+        if let Ok(timeout) = self.stall_timeout.to_std() {
+            options.stall_timeout = timeout;
+        }
+        options
+    }
+}
+
 /// What is published; at least one of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Exports {
@@ -247,6 +274,23 @@ pub enum CatWhat {
     Key(String),
     /// One object that comes on standard input.
     Stdin,
+}
+
+/// `cat` of a stream.
+#[derive(Clone, Debug)]
+pub struct StreamConfig {
+    /// Of a Kinesis stream.
+    pub name: String,
+    pub reach: Reach,
+    pub start: Start,
+    /// Go on with what arrives.
+    pub follow: bool,
+    /// `None`: all.
+    pub shard: Option<String>,
+    pub max_records: Option<u64>,
+    /// Data alone.
+    pub raw: bool,
+    pub mode: Mode,
 }
 
 /// `schema`.
@@ -346,6 +390,24 @@ pub enum SendFrom {
     File(PathBuf),
 }
 
+/// `trace`.
+#[derive(Clone, Debug)]
+pub struct TraceConfig {
+    pub sending: Sending,
+    pub endpoint: Option<PostSpec>,
+    pub count: u32,
+    /// The origin of the endpoint, where it is on this machine.
+    pub local: Option<String>,
+    /// The name of a Kinesis stream.
+    pub stream: Option<(String, Reach)>,
+    pub delivery_stream: Option<String>,
+    /// `None`: what was delivered is not looked at.
+    pub input: Option<InputConfig>,
+    pub wait: Duration,
+    pub json: bool,
+    pub mode: Mode,
+}
+
 /// `policy`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PolicyConfig {
@@ -384,12 +446,16 @@ fn request(settings: layers::Settings, around: &Surroundings) -> Result<Request,
         Command::Fetch(args) => Request::Fetch(meaning.fetch(args)?),
         Command::Sync(args) => Request::Sync(meaning.fetch(args)?),
         Command::Plan(args) => Request::Plan(meaning.fetch(args)?),
-        Command::Cat(args) => Request::Cat(meaning.cat(args)?),
+        Command::Cat(args) => match meaning.stream(args)? {
+            Some(config) => Request::Stream(config),
+            None => Request::Cat(meaning.cat(args)?),
+        },
         Command::Schema(args) => Request::Schema(meaning.schema(args)?),
         Command::Errors(args) => Request::Errors(meaning.errors(args)?),
         Command::Chart(args) => Request::Chart(meaning.chart(args)?),
         Command::Pipeline(args) => Request::Pipeline(meaning.pipeline(args)?),
         Command::Send(args) => Request::Send(meaning.send(args)?),
+        Command::Trace(args) => Request::Trace(meaning.trace(args)?),
         Command::Policy(args) => Request::Policy(meaning.policy(args)?),
         Command::Config(args) => {
             let json = args.json.json;

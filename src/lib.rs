@@ -6,6 +6,7 @@
 pub mod window;
 pub mod layout;
 pub mod store;
+pub mod streams;
 pub mod codec;
 pub mod parquet;
 pub mod schema;
@@ -22,6 +23,7 @@ pub mod job;
 pub mod web;
 pub mod pipeline;
 pub mod send;
+pub mod trace;
 
 pub mod error;
 pub mod progress;

@@ -21,8 +21,24 @@ use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
 use crate::pipeline::KeyQuery;
 
 /// Options that mean something only where they are typed: no variable, no key in the file.
-pub const TYPED_ONLY: [&str; 8] =
-    ["key", "pin", "diff", "again", "shell", "dir", "help", "version"];
+pub const TYPED_ONLY: [&str; 16] = [
+    "key",
+    "pin",
+    "diff",
+    "again",
+    "since",
+    "follow",
+    "shard",
+    "max_records",
+    "count",
+    "mark",
+    "wait",
+    "send_to",
+    "shell",
+    "dir",
+    "help",
+    "version",
+];
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Which day")]
@@ -468,6 +484,13 @@ pub struct PostArgs {
     #[arg(short, long, value_name = "URL", value_hint = ValueHint::Url)]
     pub url: Option<String>,
 
+    /// The member whose value is the partition key, as device.id (default: any key)
+    ///
+    /// Records with the same key stay in their order, on one shard. An endpoint gets it as the header
+    /// x-partition-key. A row without it is not sent.
+    #[arg(long, value_name = "FIELD", value_parser = parse_column, hide_short_help = true)]
+    pub partition_key: Option<String>,
+
     /// Requests at a time
     #[arg(long, value_name = "N", default_value = "16", value_parser = parse_small_count)]
     pub concurrency: NonZeroUsize,
@@ -484,7 +507,7 @@ pub struct PostArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub failed: Option<PathBuf>,
 
-    /// Attempts of one row, where the endpoint is busy or can't be reached
+    /// Attempts of one row, where the endpoint or the stream is busy or can't be reached
     #[arg(long, value_name = "N", default_value = "8", value_parser = parse_small_count,
         hide_short_help = true)]
     pub attempts: NonZeroUsize,

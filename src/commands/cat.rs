@@ -20,11 +20,7 @@ pub fn cat(config: &CatConfig, interrupt: &Interrupt) -> Result<ExitCode, Error>
         raw: config.raw,
         columns: config.columns.clone(),
     };
-    let stdout = io::stdout();
-    let mut out: Box<dyn Write + Send> = match stdout.is_terminal() {
-        true => Box::new(Escaping { to: stdout, line: Vec::new() }),
-        false => Box::new(BufWriter::with_capacity(1 << 16, stdout)),
-    };
+    let mut out = stdout();
     let mut skipped = false;
     match &config.what {
         CatWhat::Days(days) => {
@@ -71,6 +67,15 @@ pub fn cat(config: &CatConfig, interrupt: &Interrupt) -> Result<ExitCode, Error>
     }
     out.flush().map_err(Error::stdout)?;
     Ok(if skipped { ExitCode::Skipped } else { ExitCode::Complete })
+}
+
+/// Where records go.
+pub(super) fn stdout() -> Box<dyn Write + Send> {
+    let stdout = io::stdout();
+    match stdout.is_terminal() {
+        true => Box::new(Escaping { to: stdout, line: Vec::new() }),
+        false => Box::new(BufWriter::with_capacity(1 << 16, stdout)),
+    }
 }
 
 /// A terminal obeys what stands in records, unless it is escaped. Pipes get every byte as it is.

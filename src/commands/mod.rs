@@ -12,7 +12,9 @@ pub mod policy;
 mod range;
 mod schema;
 mod send;
+mod stream;
 mod told;
+mod trace;
 mod windows;
 
 pub use cat::cat;
@@ -23,3 +25,5 @@ pub use pipeline::pipeline;
 pub use plan::plan;
 pub use schema::schema;
 pub use send::send;
+pub use stream::stream;
+pub use trace::trace;

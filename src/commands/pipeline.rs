@@ -1,6 +1,5 @@
 //! `rawcat pipeline`: HTTP → shards → objects on this machine, until it is interrupted.
 
-use super::windows::store_options;
 use crate::config::PipelineConfig;
 use crate::error::{Error, ExitCode, Interrupt, say};
 use crate::layout::Naming;
@@ -28,7 +27,7 @@ pub fn pipeline(config: &PipelineConfig, interrupt: &Interrupt) -> Result<ExitCo
 }
 
 fn spec(config: &PipelineConfig) -> PipelineSpec {
-    let options = store_options(&config.s3);
+    let options = config.s3.store_options();
     let PipelineConfig { prefix, prefix_tz, error_prefix, .. } = config;
     PipelineSpec {
         listen: config.listen,

@@ -17,7 +17,7 @@ use crate::json::Identity;
 use crate::layout::{self, ErrorPrefix, Layout, ZoneHistory};
 use crate::publish::{PublishError, Published};
 use crate::schema::{Path as SchemaPath, Pins, pins_from_json};
-use crate::store::{FetchLimits, SourceUrl, Store, StoreOptions, describe};
+use crate::store::{FetchLimits, SourceUrl, Store, describe};
 use crate::time::TimeRule;
 use crate::window::{Hour, Window, WindowError};
 
@@ -182,7 +182,7 @@ pub struct Raw {
 
 /// Opens the source; where a delivery stream knows it, the stream is asked first.
 pub fn open_raw(input: &InputConfig) -> Result<Raw, Error> {
-    let options = store_options(&input.s3);
+    let options = input.s3.store_options();
     let zones = |text: Option<&str>| match (&input.prefix_tz, text) {
         (Some(zones), _) => Ok(zones.clone()),
         (None, Some(text)) => text.parse().map_err(Error::failed),
@@ -258,27 +258,9 @@ pub fn nothing_found(what: &str, window: &Window, nearest: Option<NearestHours>)
     format!("no objects for {name}; the nearest are in {}", places.join(" and "))
 }
 
-/// How both sides reach S3, the source and `--out`.
-pub fn store_options(s3: &S3Config) -> StoreOptions {
-    let mut options = StoreOptions {
-        region: s3.region.clone(),
-        profile: s3.profile.clone(),
-        endpoint_url: s3.endpoint_url.clone(),
-        no_sign_request: s3.no_sign_request,
-        request_payer: s3.request_payer,
-        allow_http: s3.allow_http,
-        list_requests: s3.max_requests.get(),
-        ..StoreOptions::default()
-    };
-    if let Ok(timeout) = s3.stall_timeout.to_std() {
-        options.stall_timeout = timeout;
-    }
-    options
-}
-
 /// Opens `--out`, without its lock.
 pub fn open_out(out: &SourceUrl, s3: &S3Config) -> Result<Published, Error> {
-    Published::at(out, &store_options(s3)).map_err(|error| job_error(error.into()))
+    Published::at(out, &s3.store_options()).map_err(|error| job_error(error.into()))
 }
 
 /// The source as it is shown and written down: a folder below the working directory by its

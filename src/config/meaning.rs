@@ -9,7 +9,7 @@ use super::origin::{Origin, flag};
 use super::{
     AggregateConfig, CatConfig, CatWhat, ChartConfig, DedupConfig, DiffWith, ErrorsConfig, Exports,
     FetchConfig, InputConfig, PictureConfig, PipelineConfig, PolicyConfig, S3Config, Same,
-    SchemaConfig, SendConfig, SendFrom, Source, SourceUrl, Surroundings,
+    SchemaConfig, Source, SourceUrl, Surroundings,
 };
 use crate::cli;
 use crate::error::Error;
@@ -17,12 +17,11 @@ use crate::pipeline::{self, Compression, Deaggregation, LogTo, Table, TransformS
 use crate::progress::Mode;
 use crate::publish;
 use crate::schema::{ColumnType, Pins};
-use crate::send::{Characters, Form, PostSpec, SendSpec};
 
 /// The settings of a run, and what each command makes of them.
 pub struct Meaning<'a> {
-    settings: &'a Settings,
-    around: &'a Surroundings,
+    pub(super) settings: &'a Settings,
+    pub(super) around: &'a Surroundings,
 }
 
 impl<'a> Meaning<'a> {
@@ -304,15 +303,6 @@ impl<'a> Meaning<'a> {
         let path = |path: &Path| self.around.working_dir.join(path);
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let state = path(&gateway.state);
-        let shards = gateway.shards.get() as u32;
-        if shards > pipeline::MOST_SHARDS {
-            let most = pipeline::MOST_SHARDS;
-            return Err(self.settings.refuse(
-                "shards",
-                &format!("{shards} shards are more than {most}"),
-                "give fewer",
-            ));
-        }
         let prefix_tz = match args.keys.prefix_tz.only() {
             Some(tz) => tz,
             None => {
@@ -334,7 +324,7 @@ impl<'a> Meaning<'a> {
         Ok(PipelineConfig {
             listen: gateway.listen,
             token: args.token.token.clone(),
-            shards,
+            shards: gateway.shards.get() as u32,
             limited: gateway.limits,
             retention: gateway.retention,
             key_field: args.shard.partition_key.clone(),
@@ -419,63 +409,6 @@ impl<'a> Meaning<'a> {
         })
     }
 
-    pub fn send(&self, args: &cli::SendArgs) -> Result<SendConfig, Error> {
-        let (rows, post) = (&args.rows, &args.post);
-        let path = |path: &Path| self.around.working_dir.join(path);
-        let from = match rows.file.as_deref() {
-            None => {
-                return Err(Error::usage(
-                    "no rows are given",
-                    "give --file rows.csv, or - for stdin",
-                ));
-            }
-            Some("-") => SendFrom::Stdin,
-            Some(file) => SendFrom::File(path(Path::new(file))),
-        };
-        let by_name = match rows.file.as_deref().and_then(|file| file.rsplit_once('.')) {
-            Some((_, "ndjson" | "jsonl")) => cli::RowsKind::Ndjson,
-            _ => cli::RowsKind::Csv,
-        };
-        let url = post.url.as_deref().ok_or_else(|| {
-            Error::usage("no endpoint is given", "give --url http://127.0.0.1:7117/PROD/v1")
-        })?;
-        let is_web = url.starts_with("http://") || url.starts_with("https://");
-        let url = url.parse().ok().filter(|_| is_web).ok_or_else(|| {
-            self.settings.refuse(
-                "url",
-                &format!("'{url}' is no address of an endpoint"),
-                "write it as https://host/stage/path",
-            )
-        })?;
-        Ok(SendConfig {
-            from,
-            spec: SendSpec {
-                post: PostSpec {
-                    url,
-                    token: args.token.token.clone(),
-                    attempts: post.attempts.get() as u32,
-                    timeout: post.timeout.to_std().unwrap_or_default(),
-                },
-                form: match rows.rows.unwrap_or(by_name) {
-                    cli::RowsKind::Csv => Form::Csv,
-                    cli::RowsKind::Ndjson => Form::Lines,
-                },
-                characters: match rows.encoding {
-                    cli::EncodingKind::Auto => Characters::Recognised,
-                    cli::EncodingKind::Utf8 => Characters::Utf8,
-                    cli::EncodingKind::Cp949 => Characters::Cp949,
-                },
-                numbers: rows.types,
-                concurrency: post.concurrency.get(),
-                rate: post.rate.map(|rate| rate.get() as f64),
-                failed: post.failed.as_deref().map(path),
-                resume: post.resume.as_deref().map(path),
-                timestamp_field: rows.timestamp_field.clone(),
-            },
-            mode: self.mode(&args.talk)?,
-        })
-    }
-
     pub fn policy(&self, args: &cli::PolicyArgs) -> Result<PolicyConfig, Error> {
         Ok(PolicyConfig {
             source: self.url("source", self.source_text(&args.source)?)?,
@@ -485,7 +418,7 @@ impl<'a> Meaning<'a> {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn input(
+    pub(super) fn input(
         &self,
         source: &cli::SourceArgs,
         layout: &cli::LayoutArgs,
@@ -718,7 +651,7 @@ impl<'a> Meaning<'a> {
         Ok(pins)
     }
 
-    fn mode(&self, args: &cli::TalkArgs) -> Result<Mode, Error> {
+    pub(super) fn mode(&self, args: &cli::TalkArgs) -> Result<Mode, Error> {
         if !(args.quiet && args.verbose) {
             return Ok(Mode::of(args.quiet, args.verbose));
         }
@@ -735,7 +668,7 @@ impl<'a> Meaning<'a> {
     }
 }
 
-fn s3(args: &cli::S3Args) -> S3Config {
+pub(super) fn s3(args: &cli::S3Args) -> S3Config {
     S3Config {
         region: args.region.clone(),
         profile: args.profile.clone(),

@@ -31,7 +31,6 @@ pub use delivery::{
 use gateway::{AccessLog, Gateway, KeptProblem, ServeError, ServerLimits};
 pub use gateway::{BucketsAt, EndpointSpec, GatewaySpec, LogTo, Places, Token};
 use stream::{Kind, Storage, StorageError, StreamError, Streams};
-pub use stream::{MOST_SHARDS, SequenceNumber};
 
 use crate::store::SourceUrl;
 

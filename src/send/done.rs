@@ -21,7 +21,7 @@ pub enum CheckpointError {
     OfAnother { path: PathBuf, file: String },
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Checkpoint {
     file: String,
     /// All rows up to this one, from 1.
@@ -29,6 +29,7 @@ struct Checkpoint {
     beyond: BTreeSet<u64>,
 }
 
+#[derive(Clone)]
 pub struct Done {
     path: Option<PathBuf>,
     checkpoint: Checkpoint,

@@ -5,8 +5,9 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use encoding_rs::{EUC_KR, Encoding, UTF_8};
-use encoding_rs_io::DecodeReaderBytesBuilder;
+use encoding_rs::{EUC_KR, UTF_8};
+
+use super::recognise::{Recognised, decoded};
 
 /// What the rows are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,7 +20,7 @@ pub enum Form {
 /// How the file's characters are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Characters {
-    /// By its beginning: a byte order mark, UTF-8 where it is valid, else CP949.
+    /// By a byte order mark, else by the first characters beyond ASCII: UTF-8 where it is valid, else CP949.
     Recognised,
     Utf8,
     /// Which holds EUC-KR.
@@ -39,9 +40,6 @@ pub enum RowError {
     SameName { name: String },
 }
 
-/// Bytes by which the encoding is told.
-const LOOKED_AT: usize = 1 << 20;
-
 /// The bodies, one after another.
 pub struct Rows {
     source: Source,
@@ -50,7 +48,13 @@ pub struct Rows {
 }
 
 enum Source {
-    Csv { reader: csv::Reader<Box<dyn Read + Send>>, names: Vec<String>, numbers: bool },
+    Csv {
+        reader: csv::Reader<Box<dyn Read + Send>>,
+        record: csv::StringRecord,
+        /// As they stand in JSON.
+        names: Vec<String>,
+        numbers: bool,
+    },
     Lines(io::Lines<BufReader<Box<dyn Read + Send>>>),
 }
 
@@ -60,27 +64,16 @@ impl Rows {
     /// # Errors
     /// Where the header can't be read or has a name twice.
     pub fn open(
-        mut input: Box<dyn Read + Send>,
+        input: Box<dyn Read + Send>,
         form: Form,
         characters: Characters,
         numbers: bool,
     ) -> Result<Rows, RowError> {
-        let mut front = Vec::new();
-        input.by_ref().take(LOOKED_AT as u64).read_to_end(&mut front)?;
-        let encoding = match characters {
-            Characters::Recognised => recognised(&front),
-            Characters::Utf8 => UTF_8,
-            Characters::Cp949 => EUC_KR,
+        let decoded: Box<dyn Read + Send> = match characters {
+            Characters::Recognised => Box::new(Recognised::new(input)),
+            Characters::Utf8 => decoded(input, UTF_8, true),
+            Characters::Cp949 => decoded(input, EUC_KR, true),
         };
-        let all = io::Cursor::new(front).chain(input);
-        // A byte order mark wins over what was said, and goes.
-        let decoded = DecodeReaderBytesBuilder::new()
-            .encoding(Some(encoding))
-            .bom_override(true)
-            .strip_bom(true)
-            .utf8_passthru(false)
-            .build(all);
-        let decoded: Box<dyn Read + Send> = Box::new(decoded);
         let source = match form {
             Form::Lines => Source::Lines(BufReader::new(decoded).lines()),
             Form::Csv => {
@@ -96,7 +89,9 @@ impl Rows {
                 {
                     return Err(RowError::SameName { name: name.clone() });
                 }
-                Source::Csv { reader, names, numbers }
+                let in_json = |name: &String| serde_json::to_string(name).expect("text is JSON");
+                let names = names.iter().map(in_json).collect();
+                Source::Csv { reader, record: csv::StringRecord::new(), names, numbers }
             }
         };
         Ok(Rows { source, row: 0 })
@@ -113,15 +108,14 @@ impl Iterator for Rows {
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.source {
-            Source::Csv { reader, names, numbers } => {
-                let mut record = csv::StringRecord::new();
-                let read = reader.read_record(&mut record);
+            Source::Csv { reader, record, names, numbers } => {
+                let read = reader.read_record(record);
                 if let Ok(false) = read {
                     return None;
                 }
                 self.row += 1;
                 let read = read.map_err(|error| at_row(self.row, error));
-                Some(read.map(|_| object(names, &record, *numbers)))
+                Some(read.map(|_| object(names, record, *numbers)))
             }
             Source::Lines(lines) => loop {
                 let line = match lines.next()? {
@@ -152,23 +146,15 @@ fn at_row(row: u64, error: csv::Error) -> RowError {
     }
 }
 
-/// The encoding of a file that begins so.
-fn recognised(front: &[u8]) -> &'static Encoding {
-    match std::str::from_utf8(front) {
-        Ok(_) => UTF_8,
-        // Cut within a character.
-        Err(error) if error.error_len().is_none() && front.len() == LOOKED_AT => UTF_8,
-        Err(_) => EUC_KR,
-    }
-}
-
 fn object(names: &[String], record: &csv::StringRecord, numbers: bool) -> String {
-    let mut text = String::from("{");
+    let names_bytes: usize = names.iter().map(|name| name.len() + 4).sum();
+    let mut text = String::with_capacity(names_bytes + record.as_slice().len() + 2);
+    text.push('{');
     for (at, (name, value)) in names.iter().zip(record).enumerate() {
         if at > 0 {
             text.push(',');
         }
-        push_text(&mut text, name);
+        text.push_str(name);
         text.push(':');
         match numbers && is_number(value) {
             true => text.push_str(value),
@@ -180,12 +166,18 @@ fn object(names: &[String], record: &csv::StringRecord, numbers: bool) -> String
 }
 
 fn push_text(json: &mut String, text: &str) {
-    json.push_str(&serde_json::to_string(text).expect("text is JSON"));
+    if text.bytes().any(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\')) {
+        return json.push_str(&serde_json::to_string(text).expect("text is JSON"));
+    }
+    json.push('"');
+    json.push_str(text);
+    json.push('"');
 }
 
 /// Whether a text is a number as JSON writes it.
 fn is_number(text: &str) -> bool {
-    text.bytes().all(|byte| !byte.is_ascii_whitespace())
+    text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+        && text.bytes().all(|byte| !byte.is_ascii_whitespace())
         && serde_json::from_str::<serde_json::Number>(text).is_ok()
 }
 

@@ -28,8 +28,11 @@ use chrono::{DateTime, Utc};
 pub use budget::Permit;
 pub use delivery::{Delivery, describe};
 pub use error::StoreError;
+pub(crate) use error::shown;
 pub use fetch::Fetch;
 pub use folder::FolderStore;
+/// How AWS is reached, for other services than S3.
+pub(crate) use s3::{OnlySafeHttp, chain, check, is_loopback_http, shared_config};
 pub use s3::{PutNew, S3Store, Stored};
 pub use url::SourceUrl;
 

@@ -99,8 +99,8 @@ fn short_helps_fit_a_screen() {
     let place = Place::new();
     let mut all = String::new();
     for command in [
-        "", "fetch", "plan", "cat", "schema", "chart", "pipeline", "send", "policy", "config",
-        "man",
+        "", "fetch", "plan", "cat", "schema", "chart", "pipeline", "send", "trace", "policy",
+        "config", "man",
     ] {
         let text = place.transcript(format!("{command} -h").trim());
         assert!(text.lines().count() < 62, "{command}: {} lines", text.lines().count());
@@ -112,10 +112,20 @@ fn short_helps_fit_a_screen() {
 #[test]
 fn long_helps_explain_every_option() {
     let place = Place::new();
-    let all: String =
-        ["", "fetch", "cat", "schema", "chart", "pipeline", "send", "policy", "completions"]
-            .map(|command| place.transcript(format!("{command} --help").trim()))
-            .concat();
+    let all: String = [
+        "",
+        "fetch",
+        "cat",
+        "schema",
+        "chart",
+        "pipeline",
+        "send",
+        "trace",
+        "policy",
+        "completions",
+    ]
+    .map(|command| place.transcript(format!("{command} --help").trim()))
+    .concat();
     insta::assert_snapshot!(all);
 }
 
@@ -196,6 +206,19 @@ fn mistakes_in_what_is_typed_are_answered_with_what_to_do() {
         "cat --day 2022-04-18 raw".into(),
         "cat --raw --csv ./raw".into(),
         "cat --excel-safe ./raw".into(),
+        "cat firehose://events".into(),
+        "cat kinesis://".into(),
+        "cat kinesis://events --day 2022-04-18".into(),
+        "cat --follow ./raw".into(),
+        "send --file - ".into(),
+        "send --file - --to s3://events".into(),
+        "send --file - --to http://127.0.0.1:7117/".into(),
+        "send --file - --to kinesis://events --url http://127.0.0.1:7117/".into(),
+        "send --file - --to firehose://events --partition-key id".into(),
+        "trace".into(),
+        "trace --mark x".into(),
+        "trace --url 127.0.0.1:7117".into(),
+        "trace --url http://127.0.0.1:7117/ --stream firehose://events".into(),
         "chart --width 50 --day 2022-04-18 --tz UTC".into(),
         "fecth".into(),
         "sync".into(),

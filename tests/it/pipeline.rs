@@ -10,17 +10,22 @@ use serde_json::{Value, json};
 use crate::place::{Place, start};
 
 /// A pipeline that runs, and where it listens.
-struct Pipeline {
+pub struct Pipeline {
     child: Child,
-    address: String,
+    pub address: String,
 }
 
 impl Pipeline {
     /// With its state and its objects in the place, and more options.
-    fn start(place: &Place, options: &str) -> Pipeline {
+    pub fn start(place: &Place, options: &str) -> Pipeline {
         let line =
             format!("pipeline --listen 127.0.0.1:0 --deliver {} {options}", place.raw().display());
-        let mut child = start(place.command(&line));
+        Pipeline::of(place.command(&line))
+    }
+
+    /// What such a command starts.
+    pub fn of(command: Command) -> Pipeline {
+        let mut child = start(command);
         let stderr = child.stderr.take().unwrap();
         let mut lines = BufReader::new(stderr).lines();
         let ready = lines.next().unwrap().unwrap();
@@ -29,24 +34,40 @@ impl Pipeline {
         Pipeline { child, address }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}/PROD/v1", self.address)
     }
 
-    /// Ends it as Ctrl-C does: what is buffered is delivered.
-    fn end(mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    /// Posts a body; the answer.
+    pub fn post(&self, body: &str) -> (u16, Value) {
+        self.request("POST /PROD/v1 HTTP/1.1", body)
     }
 
-    fn kill(mut self) {
+    /// Asks for an operation of one of the two services.
+    pub fn ask(&self, target: &str, input: &Value) -> (u16, Value) {
+        let head = format!("POST / HTTP/1.1\r\nx-amz-target: {target}");
+        self.request(&head, &input.to_string())
+    }
+
+    /// Ends it as Ctrl-C does: what is buffered is delivered.
+    pub fn end(self) {
+        assert_eq!(self.end_with_code(), 0);
+    }
+
+    /// The same, and how it ends.
+    pub fn end_with_code(mut self) -> i32 {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        self.child.wait().unwrap().code().unwrap()
+    }
+
+    pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// One request; the status and the body of its answer.
-    fn request(&self, head: &str, body: &str) -> (u16, Value) {
+    pub fn request(&self, head: &str, body: &str) -> (u16, Value) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let length = body.len();
@@ -63,14 +84,14 @@ impl Pipeline {
 }
 
 /// The records of the day on which the test runs, which may be two.
-fn delivered(place: &Place) -> Vec<Value> {
+pub fn delivered(place: &Place) -> Vec<Value> {
     let from = (chrono::Utc::now() - chrono::TimeDelta::days(1)).format("%Y-%m-%d");
     let to = chrono::Utc::now().format("%Y-%m-%d");
     let ran = place.run(&format!("cat --from {from} --to {to} --tz UTC")).ends(0);
     ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn sorted(mut values: Vec<Value>) -> Vec<Value> {
+pub fn sorted(mut values: Vec<Value>) -> Vec<Value> {
     values.sort_by_key(Value::to_string);
     values
 }
@@ -124,9 +145,10 @@ fn a_request_that_can_not_be_taken_is_told_why() {
         let answer = message(pipeline.request(&head, &body));
         assert!(answer.0 == status && answer.1.contains(says), "{head}: {answer:?}");
     }
-    let (status, metrics) = pipeline.request("GET /metrics HTTP/1.1", "");
+    let (status, metrics) = pipeline.request("GET /metrics HTTP/1.1\r\nx-api-key: secret", "");
     assert_eq!(status, 200);
-    assert!(metrics.as_str().unwrap().contains("{result=\"accepted\"} 2"), "{metrics}");
+    let accepted = "rawcat_requests_total{door=\"endpoint\",result=\"accepted\"} 2";
+    assert!(metrics.as_str().unwrap().contains(accepted), "{metrics}");
     pipeline.end();
     assert_eq!(delivered(&place).len(), 2);
 }

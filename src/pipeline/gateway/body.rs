@@ -113,7 +113,8 @@ mod tests {
 
     fn read(bodies: &Bodies, body: Body, most: usize) -> Result<Vec<u8>, BodyProblem> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let read = bodies.read(&HeaderMap::new(), body, most);
+        let headers = HeaderMap::new();
+        let read = bodies.read(&headers, body, most);
         runtime.block_on(read).map(|held| held.bytes.to_vec())
     }
 

@@ -81,7 +81,12 @@ impl AccessLog {
             LogTo::Stdout => {
                 Some(Mutex::new(Open::Stdout(BufWriter::with_capacity(HELD_BYTES, io::stdout()))))
             }
-            LogTo::File(path) => Some(Mutex::new(Open::at(path)?)),
+            LogTo::File(path) => {
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder)?;
+                }
+                Some(Mutex::new(Open::at(path)?))
+            }
         }))
     }
 

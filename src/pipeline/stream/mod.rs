@@ -24,7 +24,7 @@ use storage::NewRecord;
 pub use storage::{Record, ShardKey, Storage, StorageError};
 
 /// Shards of a stream, at most.
-pub const MOST_SHARDS: u32 = 1_000;
+pub const MOST_SHARDS: u32 = 1_024;
 /// Streams, at most.
 pub const MOST_STREAMS: usize = 500;
 /// Kinesis keeps records so long where nothing else is said.

@@ -37,7 +37,7 @@ const IMDS_ATTEMPTS: u32 = 2;
 const IMDS_WHOLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Checks what can be checked before anything is sent.
-pub(in crate::store) fn check(options: &StoreOptions) -> Result<(), StoreError> {
+pub(crate) fn check(options: &StoreOptions) -> Result<(), StoreError> {
     let Some(endpoint) = &options.endpoint_url else {
         return Ok(());
     };
@@ -62,6 +62,11 @@ pub(in crate::store) fn check(options: &StoreOptions) -> Result<(), StoreError> 
     Err(StoreError::PlainHttp { endpoint: text })
 }
 
+/// True for `http://` to this machine.
+pub(crate) fn is_loopback_http(uri: &str) -> bool {
+    uri.starts_with("http://") && !is_open_http(uri)
+}
+
 /// True for `http://` to anything but this machine.
 fn is_open_http(uri: &str) -> bool {
     let Some(rest) = uri.strip_prefix("http://") else {
@@ -84,7 +89,7 @@ fn is_open_http(uri: &str) -> bool {
 /// Refuses a request over plain HTTP to another machine, wherever its endpoint came from: the
 /// environment and profiles can name one too.
 #[derive(Debug)]
-pub(in crate::store) struct OnlySafeHttp;
+pub(crate) struct OnlySafeHttp;
 
 /// The error of [`OnlySafeHttp`], to be found again in the SDK's chain of causes.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +119,7 @@ impl Intercept for OnlySafeHttp {
 }
 
 /// Region, timeouts, endpoint and credentials. Reads the environment and the AWS configuration files.
-pub(in crate::store) async fn shared_config(options: &StoreOptions) -> SdkConfig {
+pub(crate) async fn shared_config(options: &StoreOptions) -> SdkConfig {
     let mut profile_region = ProfileFileRegionProvider::builder();
     if let Some(profile) = &options.profile {
         profile_region = profile_region.profile_name(profile);

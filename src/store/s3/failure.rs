@@ -267,7 +267,7 @@ fn is_region(text: &str) -> bool {
 
 /// The texts of an error and its causes, without those that only repeat the one before, and
 /// without this machine's secrets, should a helper program have printed them.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut link = error.source();
     while let Some(cause) = link {

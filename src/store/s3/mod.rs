@@ -33,7 +33,8 @@ use failure::{Failure, Place, Target};
 use retry::{Attempts, RetryPolicy};
 
 pub(super) use ahead::ReadAhead;
-pub(super) use connect::{OnlySafeHttp, check, shared_config};
+pub(crate) use connect::{OnlySafeHttp, check, is_loopback_http, shared_config};
+pub(crate) use failure::chain;
 pub use put::{PutNew, Stored};
 
 /// Threads for the network. They move bytes and check sums; the work on them is the caller's.
