@@ -30,14 +30,3 @@ pub fn client() -> io::Result<WebClient> {
         .pool_idle_timeout(IDLE)
         .build(connector))
 }
-
-/// An error and its causes, in one line.
-pub fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
-}

@@ -7,13 +7,11 @@ use axum::http::response::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use chrono::{DateTime, Utc};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 
 use super::target::Sent;
 use crate::store::chain;
+use crate::web::{self, WebClient};
 
 /// Where and how bodies are sent.
 #[derive(Clone, Debug)]
@@ -27,7 +25,7 @@ pub struct PostSpec {
 /// Sends bodies over connections that are kept.
 pub struct Poster {
     spec: PostSpec,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: WebClient,
 }
 
 /// Names the partition key of a record, where the endpoint asks for one.
@@ -56,13 +54,7 @@ impl Poster {
     /// # Errors
     /// Where the machine's certificates can't be read.
     pub fn new(spec: PostSpec) -> std::io::Result<Poster> {
-        let connector = HttpsConnectorBuilder::new().with_native_roots()?;
-        let connector = connector.https_or_http().enable_http1().build();
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(5))
-            .build(connector);
-        Ok(Poster { spec, client })
+        Ok(Poster { spec, client: web::client()? })
     }
 
     /// Sends one body, once.

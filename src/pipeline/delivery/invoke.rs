@@ -11,6 +11,7 @@ use axum::http::{Request, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use tokio::runtime::Handle;
 
+use crate::store::chain;
 use crate::web::{self, WebClient};
 
 /// Who transforms, and how long it may take.
@@ -136,7 +137,7 @@ impl Invoker {
             .map_err(|error| failed(error.to_string()))?;
         let exchange = async {
             let reply = self.client.request(request).await;
-            let (parts, body) = reply.map_err(|error| failed(web::causes(&error)))?.into_parts();
+            let (parts, body) = reply.map_err(|error| failed(chain(&error)))?.into_parts();
             let body = Limited::new(body, ANSWER_BYTES).collect().await;
             let body = body.map_err(|error| failed(format!("its answer: {error}")))?.to_bytes();
             if !parts.status.is_success() {
