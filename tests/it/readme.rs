@@ -36,8 +36,8 @@ fn the_other_commands_are_ones_that_the_program_knows() {
     for block in blocks_of(&readme(), "sh") {
         let rawcat = block.lines().filter(|line| line.starts_with("rawcat "));
         for line in rawcat {
-            // What a shell would take: up to the pipe, the redirection or the comment.
-            let typed = line.split(['|', '>', '#']).next().unwrap_or(line);
+            // What a shell would take: up to the pipe, the redirection, the comment or the `&`.
+            let typed = line.split(['|', '>', '#', '&']).next().unwrap_or(line);
             let parsed = Cli::try_parse_from(typed.split_whitespace());
             assert!(parsed.is_ok(), "{line}\n{}", parsed.unwrap_err());
             commands += 1;
