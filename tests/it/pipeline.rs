@@ -29,7 +29,10 @@ impl Pipeline {
         let stderr = child.stderr.take().unwrap();
         let mut lines = BufReader::new(stderr).lines();
         let ready = lines.next().unwrap().unwrap();
-        std::thread::spawn(move || lines.for_each(drop));
+        // Shown where a test fails.
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| eprintln!("{line}"))
+        });
         let address = ready.split("http://").nth(1).unwrap().split('/').next().unwrap().to_string();
         Pipeline { child, address }
     }
