@@ -210,6 +210,10 @@ pub enum Command {
             or came more than once; 130 interrupted."),
         mut_args(of_streams),
         mut_arg("source", |arg| arg.help("What the delivery stream fills: s3://bucket/prefix/ or a folder")),
+        mut_arg("region", |arg| arg.help("The region of stream and bucket (default: from the AWS configuration)")),
+        mut_arg("endpoint_url", |arg| {
+            arg.help("Another server of S3 and, unless --url is on this machine, of the stream")
+        }),
         mut_arg("delivery_stream", |arg| {
             arg.hide_short_help(false).help("The Firehose stream: whose delivery to ask about, and where it goes")
         })

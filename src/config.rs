@@ -80,6 +80,8 @@ impl Surroundings {
 }
 
 /// What the user asks for.
+// One of them is made in a run.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum Request {
     Fetch(FetchConfig),

@@ -106,7 +106,10 @@ fn delivery_name(config: &TraceConfig) -> Option<String> {
 /// Who is asked what a delivery stream delivered.
 fn delivery(config: &TraceConfig) -> Result<Metrics, String> {
     let (Some(origin), Some((stream, _))) = (&config.local, &config.stream) else {
-        return Err("only the pipeline of this machine is asked, by its /metrics".to_string());
+        let name = delivery_name(config).unwrap_or_else(|| "the delivery stream".to_string());
+        return Err(format!(
+            "only the pipeline of this machine says it; see DeliveryToS3.Records of {name} in CloudWatch"
+        ));
     };
     let url = format!("{origin}/metrics").parse().map_err(|_| format!("{origin} has no pages"))?;
     let delivery = delivery_name(config).unwrap_or_default();

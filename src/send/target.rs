@@ -37,7 +37,7 @@ pub struct Target {
 }
 
 enum Kind {
-    Http(Poster),
+    Http(Box<Poster>),
     Stream(Putter),
 }
 
@@ -52,7 +52,7 @@ impl Target {
     pub async fn open(to: &SendTo, attempts: u32) -> Result<Target, SendError> {
         let kind = match to {
             SendTo::Http(spec) => {
-                Kind::Http(Poster::new(spec.clone()).map_err(SendError::Network)?)
+                Kind::Http(Box::new(Poster::new(spec.clone()).map_err(SendError::Network)?))
             }
             SendTo::Stream { url, reach } => Kind::Stream(Putter::open(url, reach).await?),
         };

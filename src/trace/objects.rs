@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::TraceError;
 use super::hops::{Hop, Trace};
-use super::mark::Mark;
+use super::mark::{Mark, Marked};
 use crate::codec::{Decoder, Input, Step};
 use crate::job::{JobError, JobSpec, PrintError, Printing, plan, print_key};
 use crate::progress::{Mode, Progress};
@@ -121,18 +121,18 @@ impl Objects {
             self.keys.extend((self.keys.len() < KEYS).then(|| object.key.clone()));
         }
         let in_object = match is_parquet {
-            true => read.iter().map(|(n, _)| *n).collect(),
+            true => read.iter().map(|record| record.n).collect(),
             false => numbers,
         };
         if let Some(seen) = trace.seen(Hop::Object) {
             in_object.iter().for_each(|n| seen.add(*n, object.last_modified_utc));
         }
-        for (n, sent_utc) in read {
-            if let Some(sent_utc) = sent_utc {
-                trace.sent_utc.entry(n).or_insert(sent_utc);
+        for record in read {
+            if let Some(sent_utc) = record.sent_utc() {
+                trace.sent_utc.entry(record.n).or_insert(sent_utc);
             }
             if let Some(seen) = trace.seen(Hop::Read) {
-                seen.add(n, Some(Utc::now()));
+                seen.add(record.n, Some(Utc::now()));
             }
         }
         Ok(())
@@ -176,12 +176,11 @@ fn read_back(
     object: &ObjectMeta,
     mark: &Mark,
     interrupted: &AtomicBool,
-) -> Result<Vec<(u32, Option<DateTime<Utc>>)>, String> {
+) -> Result<Vec<Marked>, String> {
     let printing = Printing { csv: false, excel_safe: false, raw: false, columns: Vec::new() };
     let mut lines = Vec::new();
     let Reading { spec, store, source, .. } = reading;
     print_key(spec, source, store, &object.key, &printing, &mut lines, interrupted)
         .map_err(|error: PrintError| error.to_string())?;
-    let marked = lines.split(|byte| *byte == b'\n').filter_map(|line| mark.of_record(line));
-    Ok(marked.map(|record| (record.n, record.sent_utc())).collect())
+    Ok(lines.split(|byte| *byte == b'\n').filter_map(|line| mark.of_record(line)).collect())
 }

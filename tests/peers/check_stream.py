@@ -1,9 +1,9 @@
-"""Publishes a day of a delivery stream that lives in moto's servers of Firehose and S3.
+"""Publishes a day of a delivery stream that lives in moto's servers of Firehose and S3, then sends rows to streams there.
 
     python tests/peers/check_stream.py <rawcat>
 
 What rawcat knows of DescribeDeliveryStream is then tested against somebody else's reading of the service: the stream is
-made by boto3, as people make theirs. Needs moto[server] and boto3.
+made by boto3, as people make theirs. What `send` puts is read by boto3, and by `cat`. Needs moto[server] and boto3.
 """
 
 import json
@@ -33,6 +33,7 @@ def main(rawcat: str) -> None:
         fill(endpoint)
         with tempfile.TemporaryDirectory() as folder:
             check(rawcat, endpoint, Path(folder))
+            check_streams(rawcat, endpoint, Path(folder))
     finally:
         server.stop()
 
@@ -74,6 +75,41 @@ def check(rawcat: str, endpoint: str, folder: Path) -> None:
     missing = subprocess.run(missing, cwd=folder, capture_output=True, text=True, check=False)
     assert missing.returncode == 1 and "check its name" in missing.stderr, missing
     print(f"{found[2]} records of the day, from {found[0]} by {found[1]}")
+
+
+def check_streams(rawcat: str, endpoint: str, folder: Path) -> None:
+    kinesis = boto3.client("kinesis", endpoint_url=endpoint)
+    kinesis.create_stream(StreamName="events", ShardCount=3)
+    rows = [{"n": str(n), "site": f"한빛 {n % 7}"} for n in range(1_234)]
+    text = "".join(f"{row['n']},{row['site']}\n" for row in rows)
+    (folder / "rows.csv").write_text("n,site\n" + text, encoding="cp949")
+
+    def run(line: str) -> str:
+        command = [rawcat, *line.split(), "--endpoint-url", endpoint]
+        return subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    # moto loses records that two requests put at a time.
+    for to in ("kinesis://events --partition-key site", "firehose://events"):
+        told = run(f"send --file rows.csv --concurrency 1 --to {to}")
+        assert "sent      1,234 rows" in told and "failed    0" in told, told
+    put = {}
+    for shard in kinesis.list_shards(StreamName="events")["Shards"]:
+        iterator = kinesis.get_shard_iterator(
+            StreamName="events", ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        for record in kinesis.get_records(ShardIterator=iterator, Limit=10_000)["Records"]:
+            body = json.loads(record["Data"])
+            assert record["PartitionKey"] == body["site"], record
+            put[shard["ShardId"], record["SequenceNumber"]] = body
+    assert sorted(put.values(), key=lambda row: int(row["n"])) == rows, len(put)
+    lines = [json.loads(line) for line in run("cat kinesis://events").splitlines()]
+    assert {(line["shard"], line["sequence"]): line["data"] for line in lines} == put
+    s3 = boto3.client("s3", endpoint_url=endpoint)
+    keys = [found["Key"] for found in s3.list_objects_v2(Bucket="events")["Contents"]]
+    bodies = [s3.get_object(Bucket="events", Key=key)["Body"].read() for key in keys]
+    delivered = sum(body.count("한빛".encode()) for body in bodies)
+    assert delivered == len(rows), delivered
+    print(f"{len(put)} records on a stream and {delivered} delivered, put by send and read by boto3 and cat")
 
 
 if __name__ == "__main__":
