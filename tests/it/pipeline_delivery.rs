@@ -336,8 +336,9 @@ fn to_bucket(place: &Place, server: &crate::s3server::S3Server, options: &str) -
 fn objects_are_put_to_a_bucket_and_again_until_they_are_there() {
     let place = Place::new();
     let server = place.serve();
-    // The first puts fail for longer than the store itself goes on trying.
-    server.fault(On::AnyPut, 10, Fault::Reply(503, "SlowDown", "reduce your request rate"));
+    // One that the store tries again itself, and two that it gives up over.
+    server.fault(On::AnyPut, 1, Fault::Reply(503, "SlowDown", "reduce your request rate"));
+    server.fault(On::AnyPut, 2, Fault::Reply(403, "AccessDenied", "not yet"));
     let pipeline = to_bucket(&place, &server, "--compression gzip --buffer-time 1s");
     for n in 0..3 {
         assert_eq!(pipeline.post(&json!({ "n": n }).to_string()).0, 200);

@@ -46,7 +46,7 @@ struct Configuration {
     custom_time_zone: Option<String>,
     file_extension: Option<String>,
     processing_configuration: Option<Processing>,
-    data_format_conversion_configuration: Option<Conversion>,
+    data_format_conversion_configuration: Option<FormatConversion>,
     s3_backup_mode: Option<String>,
 }
 
@@ -82,7 +82,7 @@ struct Parameter {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
-struct Conversion {
+struct FormatConversion {
     enabled: Option<bool>,
     schema_configuration: Schema,
     output_format_configuration: Value,
