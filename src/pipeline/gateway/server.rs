@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 
 use super::Peer;
@@ -38,6 +38,8 @@ impl Default for ServerLimits {
     }
 }
 
+/// Connections that nobody has accepted yet: a burst of them must not be turned away.
+const WAITING: u32 = 4_096;
 /// Files that are open beside connections: the store, objects, the log.
 const OTHER_FILES: u64 = 128;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -55,7 +57,15 @@ pub struct ServeError {
 /// Listens. The port that was taken is the listener's.
 pub async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     let failed = |source| ServeError { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let socket = socket.map_err(failed)?;
+    // As others do: a port that was in use a moment ago is free.
+    socket.set_reuseaddr(true).map_err(failed)?;
+    socket.bind(address).map_err(failed)?;
+    let listener = socket.listen(WAITING).map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
     Ok((listener, local))
 }

@@ -180,6 +180,13 @@ impl Stretch {
             .await;
         stream.map_err(|error| Failed::Here(unreadable(&self.path, std::io::Error::other(error))))
     }
+
+    /// The same in memory. The checksum of what is read from a disk comes behind it, for which the SDK
+    /// adds a second `Content-Encoding`, and not every server takes two. That of bytes stands in a header.
+    fn held(&self) -> Result<ByteStream, Failed> {
+        let bytes = std::fs::read(&self.path);
+        bytes.map(ByteStream::from).map_err(|error| Failed::Here(unreadable(&self.path, error)))
+    }
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> StoreError {
@@ -233,6 +240,7 @@ impl Upload {
     async fn put(&self, bytes: u64) -> Result<(), StoreError> {
         let remote = &self.remote;
         let whole = &Stretch { path: self.path.clone(), offset: 0, bytes };
+        let is_packed = self.stored.content_encoding.is_some();
         tried(remote, self.target(), remote.deadline(bytes), |client| async move {
             let request = client
                 .put_object()
@@ -240,7 +248,7 @@ impl Upload {
                 .key(remote.full_key(&self.key))
                 .content_type(self.stored.content_type)
                 .set_content_encoding(self.stored.content_encoding.clone())
-                .body(whole.body().await?)
+                .body(if is_packed { whole.held()? } else { whole.body().await? })
                 .set_request_payer(remote.payer.clone());
             let request = request.customize().config_override(remote.for_sending());
             request.send().await.map(drop).map_err(Failed::of)
