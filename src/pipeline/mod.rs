@@ -141,6 +141,12 @@ pub fn run(
         &streams,
         &spec.gateway.places,
     ))?;
+    for left in deliveries.left_behind()? {
+        (spec.tell)(&format!(
+            "the stream {left} of an earlier run has records that are not delivered: start a pipeline \
+             with --stream {left}"
+        ));
+    }
     let gateway = Arc::new(Gateway::new(
         spec.gateway.clone(),
         arns,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::pipeline::{Pipeline, delivered, sorted};
-use crate::place::{Place, files};
+use crate::place::{Place, files, start};
 use crate::s3server::{Fault, On};
 
 /// The delivered objects by their keys, without what the pipeline keeps of its own.
@@ -376,6 +376,31 @@ fn what_was_decided_and_not_put_is_put_by_the_next_run_once() {
 }
 
 #[test]
+fn another_place_or_another_name_leaves_nothing_behind_in_silence() {
+    let place = Place::new();
+    {
+        let server = place.serve();
+        server.fault(On::AnyPut, usize::MAX, Fault::Reply(403, "AccessDenied", "no"));
+        let pipeline = to_bucket(&place, &server, "--buffer-time 1s");
+        assert_eq!(pipeline.post("{\"a\":1}").0, 200);
+        std::thread::sleep(Duration::from_millis(1_300));
+        assert_eq!(pipeline.end_with_code(), 1);
+    }
+    let elsewhere = place.run("pipeline --listen 127.0.0.1:0 --deliver elsewhere");
+    assert_eq!(elsewhere.code, 1, "{}", elsewhere.stderr);
+    assert!(elsewhere.stderr.contains("--deliver s3://bucket/raw/"), "{}", elsewhere.stderr);
+    let mut other = start(place.command("pipeline --listen 127.0.0.1:0 --stream other"));
+    let stderr = std::io::BufReader::new(other.stderr.take().unwrap());
+    let said = std::io::BufRead::lines(stderr).next().unwrap().unwrap();
+    assert!(said.contains("--stream rawcat-stream"), "{said}");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let server = place.serve();
+    to_bucket(&place, &server, "").end();
+    assert_eq!(delivered(&place), [json!({"a": 1})]);
+}
+
+#[test]
 fn the_access_log_has_a_line_for_each_request() {
     let place = Place::new();
     let pipeline = Pipeline::start(&place, "--access-log log/access.ndjson");
@@ -392,4 +417,30 @@ fn the_access_log_has_a_line_for_each_request() {
     assert!(lines.iter().all(|line| line["requestId"].as_str().unwrap().len() == 36));
     assert!(lines[0]["responseLatency"].as_f64().unwrap() > 0.0);
     assert!(lines[0]["responseLength"].as_u64().unwrap() > 100);
+}
+
+#[test]
+fn orc_is_written_where_it_is_built_in_and_else_named() {
+    let place = Place::new();
+    let table =
+        json!({"Columns": [{"Name": "value", "Type": "double"}, {"Name": "n", "Type": "bigint"}]});
+    fs::write(place.path().join("table.json"), table.to_string()).unwrap();
+    if !cfg!(feature = "orc") {
+        let ran = place.run("pipeline --listen 127.0.0.1:0 --orc table.json");
+        ran.ends_and_says(2, &["--features orc", "--parquet"]);
+        return;
+    }
+    let lists = json!({"Columns": [{"Name": "tags", "Type": "array<string>"}]});
+    fs::write(place.path().join("lists.json"), lists.to_string()).unwrap();
+    place
+        .run("pipeline --listen 127.0.0.1:0 --orc lists.json")
+        .ends_and_says(2, &["column tags is a list"]);
+    let pipeline = Pipeline::start(&place, "--orc table.json");
+    assert_eq!(pipeline.post(r#"{"value":"1.5","n":1}"#).0, 200);
+    assert_eq!(pipeline.post(r#"{"value":"much","n":1}"#).0, 200);
+    pipeline.end();
+    let orc: Vec<_> =
+        objects(&place).into_iter().filter(|(key, _)| key.ends_with(".orc")).collect();
+    assert!(orc.len() == 1 && orc[0].1.starts_with(b"ORC"));
+    assert_eq!(causes(&place), [("DataFormatConversion.InvalidSchema".to_string(), 1)]);
 }

@@ -9,6 +9,7 @@ use polars_arrow::bitmap::Bitmap;
 use polars_arrow::datatypes::{ArrowDataType, ArrowSchema, Field, TimeUnit};
 use polars_arrow::offset::Offsets;
 use polars_arrow::record_batch::RecordBatchT;
+use polars_arrow::types::NativeType;
 use polars_parquet::write::{
     CompressionOptions, Encoding, FileWriter, RowGroupIterator, StatisticsOptions, Version,
     WriteOptions,
@@ -158,27 +159,8 @@ fn data_type(kind: &Kind) -> ArrowDataType {
     }
 }
 
-/// The array of a column. Cells are of the column's kind.
+/// The array of a column. Cells are of the column's kind, and fit: that was checked when they were made.
 fn array(kind: &Kind, cells: Vec<Cell>) -> Box<dyn Array> {
-    fn integers(cells: Vec<Cell>) -> impl Iterator<Item = Option<i64>> {
-        cells.into_iter().map(|cell| match cell {
-            Cell::Integer(number) => Some(number),
-            _ => None,
-        })
-    }
-    fn floats(cells: Vec<Cell>) -> impl Iterator<Item = Option<f64>> {
-        cells.into_iter().map(|cell| match cell {
-            Cell::Float(number) => Some(number),
-            _ => None,
-        })
-    }
-    let texts = |cells: Vec<Cell>| -> Vec<Option<String>> {
-        let texts = cells.into_iter().map(|cell| match cell {
-            Cell::Text(text) => Some(text),
-            _ => None,
-        });
-        texts.collect()
-    };
     let of_type = data_type(kind);
     match kind {
         Kind::Boolean => {
@@ -188,27 +170,12 @@ fn array(kind: &Kind, cells: Vec<Cell>) -> Box<dyn Array> {
             });
             Box::new(truths.collect::<BooleanArray>())
         }
-        // Each fits: that was checked when the cell was made.
-        Kind::Integer(8) => {
-            let all = integers(cells).map(|number| number.map(|number| number as i8));
-            Box::new(PrimitiveArray::<i8>::from_iter(all))
-        }
-        Kind::Integer(16) => {
-            let all = integers(cells).map(|number| number.map(|number| number as i16));
-            Box::new(PrimitiveArray::<i16>::from_iter(all))
-        }
-        Kind::Integer(32) | Kind::Date => {
-            let all = integers(cells).map(|number| number.map(|number| number as i32));
-            Box::new(PrimitiveArray::<i32>::from_iter(all).to(of_type))
-        }
-        Kind::Integer(_) | Kind::Timestamp => {
-            Box::new(PrimitiveArray::<i64>::from_iter(integers(cells)).to(of_type))
-        }
-        Kind::Float => {
-            let all = floats(cells).map(|number| number.map(|number| number as f32));
-            Box::new(PrimitiveArray::<f32>::from_iter(all))
-        }
-        Kind::Double => Box::new(PrimitiveArray::<f64>::from_iter(floats(cells))),
+        Kind::Integer(8) => Box::new(integers(cells, |n| n as i8)),
+        Kind::Integer(16) => Box::new(integers(cells, |n| n as i16)),
+        Kind::Integer(32) | Kind::Date => Box::new(integers(cells, |n| n as i32).to(of_type)),
+        Kind::Integer(_) | Kind::Timestamp => Box::new(integers(cells, |n| n).to(of_type)),
+        Kind::Float => Box::new(floats(cells, |n| n as f32)),
+        Kind::Double => Box::new(floats(cells, |n| n)),
         Kind::Decimal(..) => {
             let all = cells.into_iter().map(|cell| match cell {
                 Cell::Decimal(digits) => Some(digits),
@@ -218,38 +185,69 @@ fn array(kind: &Kind, cells: Vec<Cell>) -> Box<dyn Array> {
         }
         Kind::Text => Box::new(Utf8Array::<i64>::from(texts(cells))),
         Kind::Binary => Box::new(BinaryArray::<i64>::from(texts(cells))),
-        Kind::Array(of) => {
-            let validity: Bitmap = cells.iter().map(|cell| *cell != Cell::Null).collect();
-            let lists: Vec<Vec<Cell>> = cells
-                .into_iter()
-                .map(|cell| match cell {
-                    Cell::List(cells) => cells,
-                    _ => Vec::new(),
-                })
-                .collect();
-            let offsets = Offsets::<i64>::try_from_lengths(lists.iter().map(Vec::len))
-                .expect("cells in memory are fewer than 2^63");
-            let values = array(of, lists.into_iter().flatten().collect());
-            Box::new(ListArray::new(of_type, offsets.into(), values, Some(validity)))
-        }
-        Kind::Struct(fields) => {
-            let validity: Bitmap = cells.iter().map(|cell| *cell != Cell::Null).collect();
-            let rows = cells.len();
-            let mut columns: Vec<Vec<Cell>> =
-                fields.iter().map(|_| Vec::with_capacity(rows)).collect();
-            for cell in cells {
-                match cell {
-                    Cell::Fields(cells) => {
-                        columns.iter_mut().zip(cells).for_each(|(all, cell)| all.push(cell));
-                    }
-                    _ => columns.iter_mut().for_each(|all| all.push(Cell::Null)),
-                }
+        Kind::Array(of) => Box::new(lists(of_type, of, cells)),
+        Kind::Struct(fields) => Box::new(structs(of_type, fields, cells)),
+    }
+}
+
+fn integers<T: NativeType>(cells: Vec<Cell>, narrow: fn(i64) -> T) -> PrimitiveArray<T> {
+    let all = cells.into_iter().map(|cell| match cell {
+        Cell::Integer(number) => Some(narrow(number)),
+        _ => None,
+    });
+    PrimitiveArray::from_iter(all)
+}
+
+fn floats<T: NativeType>(cells: Vec<Cell>, narrow: fn(f64) -> T) -> PrimitiveArray<T> {
+    let all = cells.into_iter().map(|cell| match cell {
+        Cell::Float(number) => Some(narrow(number)),
+        _ => None,
+    });
+    PrimitiveArray::from_iter(all)
+}
+
+fn texts(cells: Vec<Cell>) -> Vec<Option<String>> {
+    let texts = cells.into_iter().map(|cell| match cell {
+        Cell::Text(text) => Some(text),
+        _ => None,
+    });
+    texts.collect()
+}
+
+fn validity(cells: &[Cell]) -> Bitmap {
+    cells.iter().map(|cell| *cell != Cell::Null).collect()
+}
+
+fn lists(of_type: ArrowDataType, of: &Kind, cells: Vec<Cell>) -> ListArray<i64> {
+    let validity = validity(&cells);
+    let lists: Vec<Vec<Cell>> = cells
+        .into_iter()
+        .map(|cell| match cell {
+            Cell::List(cells) => cells,
+            _ => Vec::new(),
+        })
+        .collect();
+    let offsets = Offsets::<i64>::try_from_lengths(lists.iter().map(Vec::len))
+        .expect("cells in memory are fewer than 2^63");
+    let values = array(of, lists.into_iter().flatten().collect());
+    ListArray::new(of_type, offsets.into(), values, Some(validity))
+}
+
+fn structs(of_type: ArrowDataType, fields: &[(String, Kind)], cells: Vec<Cell>) -> StructArray {
+    let validity = validity(&cells);
+    let rows = cells.len();
+    let mut columns: Vec<Vec<Cell>> = fields.iter().map(|_| Vec::with_capacity(rows)).collect();
+    for cell in cells {
+        match cell {
+            Cell::Fields(cells) => {
+                columns.iter_mut().zip(cells).for_each(|(all, cell)| all.push(cell));
             }
-            let kinds = fields.iter().map(|(_, kind)| kind);
-            let arrays = kinds.zip(columns).map(|(kind, cells)| array(kind, cells)).collect();
-            Box::new(StructArray::new(of_type, rows, arrays, Some(validity)))
+            _ => columns.iter_mut().for_each(|all| all.push(Cell::Null)),
         }
     }
+    let kinds = fields.iter().map(|(_, kind)| kind);
+    let arrays = kinds.zip(columns).map(|(kind, cells)| array(kind, cells)).collect();
+    StructArray::new(of_type, rows, arrays, Some(validity))
 }
 
 #[cfg(test)]

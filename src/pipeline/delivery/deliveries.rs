@@ -1,6 +1,6 @@
 //! All delivery streams of a pipeline: begun, told about, ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::invoke::Invoker;
-use super::objects::{DecideError, Decisions, Positions};
+use super::objects::{DecideError, Decisions, Positions, left_of};
 use super::pile::Piles;
 use super::place::Place;
 use super::process::{Process, ProcessProblem};
@@ -114,6 +114,7 @@ pub enum DeliveriesError {
 
 struct Running {
     source: Source,
+    destination: String,
     told: Told,
     counts: Arc<Counts>,
     stop: Arc<AtomicBool>,
@@ -156,6 +157,10 @@ pub struct Deliveries {
     runtime: Handle,
     tell: Tell,
     running: Mutex<BTreeMap<String, Running>>,
+    /// Names of those that are being deleted, and not free yet.
+    leaving: Mutex<BTreeSet<String>>,
+    /// One at a time changes what is kept.
+    keeping: Mutex<()>,
 }
 
 impl Deliveries {
@@ -167,11 +172,24 @@ impl Deliveries {
         runtime: Handle,
         tell: Tell,
     ) -> Deliveries {
-        Deliveries { streams, state, arns, runtime, tell, running: Mutex::default() }
+        Deliveries {
+            streams,
+            state,
+            arns,
+            runtime,
+            tell,
+            running: Mutex::default(),
+            leaving: Mutex::default(),
+            keeping: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a delivery stream; for a thread of its own.
@@ -179,7 +197,7 @@ impl Deliveries {
         let Opening { spec, source, destination, told } = opening;
         let name = spec.name.clone();
         let mut running = self.lock();
-        if running.contains_key(&name) {
+        if running.contains_key(&name) || self.leaving().contains(&name) {
             return Err(DeliveriesError::Exists { name });
         }
         if running.len() >= MOST {
@@ -193,7 +211,13 @@ impl Deliveries {
             delivery_stream_arn: self.arns.delivery_stream(&name),
             region: self.arns.region().to_string(),
         });
-        let decisions = Decisions::open(&name, Arc::clone(&storage), &self.state)?;
+        // Whatever is refused is refused before anything is noted.
+        let process = Process::of(&spec, transform)?;
+        let place = Place::open(&destination.url, &destination.options)?;
+        let destination = destination.url.to_string();
+        let id = source.stream().id;
+        let decisions =
+            Decisions::open(&name, id, Arc::clone(&storage), &self.state, &destination)?;
         let taken = match decisions.positions()? {
             Some(positions) => positions,
             None => {
@@ -205,8 +229,8 @@ impl Deliveries {
         let counts = Arc::new(Counts::default());
         counts.set_positions(&taken);
         let mut delivery = Delivery {
-            process: Process::of(&spec, transform)?,
-            place: Place::open(&destination.url, &destination.options)?,
+            process,
+            place,
             stream: Arc::clone(source.stream()),
             storage,
             decisions,
@@ -224,7 +248,7 @@ impl Deliveries {
         let thread = thread.spawn(move || delivery.run(&stops));
         let thread =
             thread.map_err(|source| DeliveriesError::Thread { name: name.clone(), source })?;
-        running.insert(name, Running { source, told, counts, stop, thread });
+        running.insert(name, Running { source, destination, told, counts, stop, thread });
         Ok(())
     }
 
@@ -259,6 +283,29 @@ impl Deliveries {
         positions.min().unwrap_or(u64::MAX)
     }
 
+    /// Streams that an earlier run delivered and this one does not, with records that wait for it.
+    pub fn left_behind(&self) -> Result<Vec<String>, StorageError> {
+        let storage = self.streams.storage();
+        let mut names = Vec::new();
+        for stream in self.streams.all(Kind::Stream) {
+            if self.named(&stream.name).is_some() {
+                continue;
+            }
+            let Some((positions, mut waits)) = left_of(storage, &stream.name, stream.id)? else {
+                continue;
+            };
+            for shard in &stream.shards {
+                let until = positions.get(&shard.index).copied().unwrap_or(0);
+                let ends = storage.ends((stream.id, shard.index))?;
+                waits |= ends.is_some_and(|(_, last)| last.number > until);
+            }
+            if waits {
+                names.push(stream.name.clone());
+            }
+        }
+        Ok(names)
+    }
+
     /// True where one has ended that nobody told to.
     pub fn has_ended(&self) -> bool {
         self.lock().values().any(|running| running.thread.is_finished())
@@ -267,12 +314,26 @@ impl Deliveries {
     /// Ends a delivery stream, forgets it and the stream that is its own; for a thread of its own. What
     /// is buffered is delivered first.
     pub fn delete(&self, name: &str) -> Result<(), DeliveriesError> {
-        let running = self.lock().remove(name);
-        let running = running.ok_or_else(|| DeliveriesError::Missing { name: name.to_string() })?;
-        let done = ended(running.stop, running.thread);
-        Decisions::open(name, Arc::clone(self.streams.storage()), &self.state)?.forget()?;
+        let running = {
+            let mut all = self.lock();
+            let running = all.remove(name);
+            let running =
+                running.ok_or_else(|| DeliveriesError::Missing { name: name.to_string() })?;
+            self.leaving().insert(name.to_string());
+            running
+        };
+        let deleted = self.forget(name, running);
+        self.leaving().remove(name);
+        deleted
+    }
+
+    fn forget(&self, name: &str, running: Running) -> Result<(), DeliveriesError> {
+        let Running { source, stop, thread, destination, .. } = running;
+        let done = ended(stop, thread);
+        let storage = Arc::clone(self.streams.storage());
+        Decisions::open(name, source.stream().id, storage, &self.state, &destination)?.forget()?;
         self.keep(name, None)?;
-        if let Source::Direct(stream) = &running.source {
+        if let Source::Direct(stream) = &source {
             self.runtime.block_on(self.streams.delete(Kind::Direct, &stream.name))?;
         }
         Ok(done?)
@@ -298,6 +359,7 @@ impl Deliveries {
 
     /// Remembers what the API made, or forgets it.
     pub fn keep(&self, name: &str, made: Option<Kept>) -> Result<(), DeliveriesError> {
+        let _one = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = self.kept()?;
         match made {
             Some(made) => drop(all.insert(name.to_string(), made)),

@@ -19,7 +19,23 @@ use crate::pipeline::stream::{Storage, StorageError};
 /// The number of the last record of each shard that is in an object, by the shard's index.
 pub type Positions = BTreeMap<u32, u64>;
 
-/// An object that is decided and may not be in its place yet.
+/// How far a delivery stream is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Progress {
+    /// The id of its source: another stream of the same name begins anew.
+    stream: u32,
+    positions: Positions,
+}
+
+/// Objects that are decided and may not be in their places yet.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// Where they go: a restart with another place must not divide them.
+    pub destination: String,
+    pub objects: Vec<Planned>,
+}
+
+/// One of them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Planned {
     pub key: String,
@@ -40,6 +56,11 @@ pub enum DecideError {
     File { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is missing, and the object that it was to become is not delivered", path.display())]
     Missing { path: PathBuf },
+    #[error(
+        "{objects} objects of {name} that were decided for {destination} are not there yet: start once with \
+         --deliver {destination}"
+    )]
+    OtherPlace { name: String, objects: usize, destination: String },
 }
 
 /// The decisions of one delivery stream.
@@ -47,25 +68,50 @@ pub enum DecideError {
 pub struct Decisions {
     name: String,
     storage: Arc<Storage>,
+    stream: u32,
     staging: PathBuf,
+    destination: String,
 }
 
 impl Decisions {
-    /// Of the delivery stream called `name`, whose files are staged below `state`.
-    pub fn open(name: &str, storage: Arc<Storage>, state: &Path) -> Result<Decisions, DecideError> {
+    /// Of the delivery stream called `name`, which delivers the stream with this id, whose files are staged
+    /// below `state`, and whose objects go to `destination`.
+    ///
+    /// # Errors
+    /// [`DecideError::OtherPlace`] where an earlier run decided for another one.
+    pub fn open(
+        name: &str,
+        stream: u32,
+        storage: Arc<Storage>,
+        state: &Path,
+        destination: &str,
+    ) -> Result<Decisions, DecideError> {
         // A name has letters, digits and `._-`, and is no name of a folder that there is already.
         let staging = state.join("staged").join(format!("{name}.d"));
         fs::create_dir_all(&staging).map_err(file("create", &staging))?;
-        Ok(Decisions { name: name.to_string(), storage, staging })
+        let (name, destination) = (name.to_string(), destination.to_string());
+        let decisions = Decisions { name, storage, stream, staging, destination };
+        let Plan { destination, objects } = decisions.plan()?;
+        if !objects.is_empty() && destination != decisions.destination {
+            let (name, objects) = (decisions.name, objects.len());
+            return Err(DecideError::OtherPlace { name, objects, destination });
+        }
+        Ok(decisions)
     }
 
     /// What is delivered; `None` before anything was.
     pub fn positions(&self) -> Result<Option<Positions>, DecideError> {
-        Ok(self.storage.json(&self.note("positions"))?)
+        let progress: Option<Progress> = self.storage.json(&self.note("progress"))?;
+        let own = progress.filter(|progress| progress.stream == self.stream);
+        Ok(own.map(|progress| progress.positions))
     }
 
     /// What was decided and is not known to be in its place.
     pub fn pending(&self) -> Result<Vec<Planned>, DecideError> {
+        Ok(self.plan()?.objects)
+    }
+
+    fn plan(&self) -> Result<Plan, DecideError> {
         Ok(self.storage.json(&self.note("plan"))?.unwrap_or_default())
     }
 
@@ -87,16 +133,18 @@ impl Decisions {
         }
     }
 
-    /// Decides. All of `plan` is staged.
-    pub fn decide(&self, plan: &[Planned], positions: &Positions) -> Result<(), DecideError> {
+    /// Decides. All of them are staged.
+    pub fn decide(&self, objects: &[Planned], positions: &Positions) -> Result<(), DecideError> {
         // The files' entries, too, must outlive a power failure.
         let folder = File::open(&self.staging).and_then(|folder| folder.sync_all());
         folder.map_err(file("sync", &self.staging))?;
-        let (of_plan, of_positions) = (self.note("plan"), self.note("positions"));
-        let (plan, positions) = (to_json(&plan), to_json(positions));
+        let (of_plan, of_progress) = (self.note("plan"), self.note("progress"));
+        let plan = Plan { destination: self.destination.clone(), objects: objects.to_vec() };
+        let progress = Progress { stream: self.stream, positions: positions.clone() };
+        let (plan, progress) = (to_json(&plan), to_json(&progress));
         Ok(self.storage.change_blocking(move |notes| {
             notes.set(&of_plan, &plan);
-            notes.set(&of_positions, &positions);
+            notes.set(&of_progress, &progress);
         })?)
     }
 
@@ -122,15 +170,34 @@ impl Decisions {
 
     /// Forgets the delivery stream.
     pub fn forget(&self) -> Result<(), DecideError> {
-        let notes = [self.note("plan"), self.note("positions")];
+        let notes = [self.note("plan"), self.note("progress")];
         self.storage
             .change_blocking(move |kept| notes.iter().for_each(|name| kept.remove(name)))?;
         fs::remove_dir_all(&self.staging).map_err(file("remove", &self.staging))
     }
 
     fn note(&self, what: &str) -> String {
-        format!("delivery/{}/{what}", self.name)
+        note(&self.name, what)
     }
+}
+
+fn note(name: &str, what: &str) -> String {
+    format!("delivery/{name}/{what}")
+}
+
+/// What is delivered of a stream by a delivery stream that does not run, and whether objects of it wait
+/// for their place; `None` where there never was one of this name.
+pub fn left_of(
+    storage: &Storage,
+    name: &str,
+    stream: u32,
+) -> Result<Option<(Positions, bool)>, StorageError> {
+    let progress: Option<Progress> = storage.json(&note(name, "progress"))?;
+    let Some(progress) = progress.filter(|progress| progress.stream == stream) else {
+        return Ok(None);
+    };
+    let plan: Plan = storage.json(&note(name, "plan"))?.unwrap_or_default();
+    Ok(Some((progress.positions, !plan.objects.is_empty())))
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {

@@ -79,6 +79,7 @@ mod with_writer {
         Ok(file)
     }
 
+    /// The array of a column. Cells are of the column's kind, and fit: that was checked when they were made.
     fn array(kind: &Kind, cells: Vec<Cell>) -> ArrayRef {
         let integers = |cells: Vec<Cell>| {
             cells.into_iter().map(|cell| match cell {
@@ -99,7 +100,6 @@ mod with_writer {
             });
             texts.collect()
         };
-        // Each fits: that was checked when the cell was made.
         match kind {
             Kind::Boolean => {
                 let truths = cells.into_iter().map(|cell| match cell {
@@ -109,29 +109,24 @@ mod with_writer {
                 Arc::new(truths.collect::<BooleanArray>())
             }
             Kind::Integer(8) => {
-                let all = integers(cells).map(|number| number.map(|number| number as i8));
-                Arc::new(all.collect::<Int8Array>())
+                Arc::new(integers(cells).map(|n| n.map(|n| n as i8)).collect::<Int8Array>())
             }
             Kind::Integer(16) => {
-                let all = integers(cells).map(|number| number.map(|number| number as i16));
-                Arc::new(all.collect::<Int16Array>())
+                Arc::new(integers(cells).map(|n| n.map(|n| n as i16)).collect::<Int16Array>())
             }
             Kind::Integer(32) => {
-                let all = integers(cells).map(|number| number.map(|number| number as i32));
-                Arc::new(all.collect::<Int32Array>())
+                Arc::new(integers(cells).map(|n| n.map(|n| n as i32)).collect::<Int32Array>())
             }
             Kind::Integer(_) => Arc::new(integers(cells).collect::<Int64Array>()),
             Kind::Date => {
-                let all = integers(cells).map(|number| number.map(|number| number as i32));
-                Arc::new(all.collect::<Date32Array>())
+                Arc::new(integers(cells).map(|n| n.map(|n| n as i32)).collect::<Date32Array>())
             }
             Kind::Timestamp => {
                 let all = integers(cells).collect::<TimestampMicrosecondArray>();
                 Arc::new(all.with_timezone("UTC"))
             }
             Kind::Float => {
-                let all = floats(cells).map(|number| number.map(|number| number as f32));
-                Arc::new(all.collect::<Float32Array>())
+                Arc::new(floats(cells).map(|n| n.map(|n| n as f32)).collect::<Float32Array>())
             }
             Kind::Double => Arc::new(floats(cells).collect::<Float64Array>()),
             Kind::Binary => {

@@ -297,7 +297,8 @@ impl Gateway {
                 let at = input.timestamp.filter(|at| at.is_finite());
                 let at = at.ok_or_else(|| ApiError::invalid("Timestamp is missing"))?;
                 let arrival_us = (at * 1e6) as i64;
-                match storage.number_at(key, arrival_us).map_err(ApiError::failed)? {
+                let found = tokio::task::block_in_place(|| storage.number_at(key, arrival_us));
+                match found.map_err(ApiError::failed)? {
                     Some(number) => number,
                     None => behind_all()?,
                 }
@@ -341,18 +342,22 @@ impl Gateway {
         // Arrival of the first record that is not read.
         let mut waiting_us = None;
         let key = (stream.id, iterator.shard);
-        let read = self.streams.storage().records(key, iterator.next, |record| {
-            if record.arrival_us < too_old_us {
-                return true;
-            }
-            if records.len() >= most || bytes >= MOST_READ_BYTES {
-                waiting_us = Some(record.arrival_us);
-                return false;
-            }
-            bytes += record.data.len();
-            next = record.number + 1;
-            records.push(read_record(iterator.shard, &record));
-            true
+        let storage = self.streams.storage();
+        // It may wait for the disk, which other requests need not.
+        let read = tokio::task::block_in_place(|| {
+            storage.records(key, iterator.next, |record| {
+                if record.arrival_us < too_old_us {
+                    return true;
+                }
+                if records.len() >= most || bytes >= MOST_READ_BYTES {
+                    waiting_us = Some(record.arrival_us);
+                    return false;
+                }
+                bytes += record.data.len();
+                next = record.number + 1;
+                records.push(read_record(iterator.shard, &record));
+                true
+            })
         });
         read.map_err(ApiError::failed)?;
         let behind =

@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::Peer;
@@ -23,6 +23,8 @@ pub struct ServerLimits {
     /// Until the head of a request is there, also of the next one on a connection.
     pub head_time: Duration,
     pub head_bytes: usize,
+    /// A client that does not read its answers for so long is dropped.
+    pub unread_time: Duration,
     /// What requests under way get once the end has come.
     pub grace: Duration,
 }
@@ -33,6 +35,7 @@ impl Default for ServerLimits {
             connections: 16_384,
             head_time: Duration::from_secs(15),
             head_bytes: 64 << 10,
+            unread_time: Duration::from_secs(60),
             grace: Duration::from_secs(5),
         }
     }
@@ -98,6 +101,7 @@ pub async fn serve(
         };
         let (stream, address) = stream;
         let _ = stream.set_nodelay(true);
+        drop_if_unread(&stream, limits.unread_time);
         let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(address))));
         let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
         let watched = graceful.watch(connection);
@@ -123,3 +127,13 @@ fn files_for_connections() -> usize {
     let files = current.unwrap_or(u64::MAX).saturating_sub(OTHER_FILES).max(16);
     usize::try_from(files).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
 }
+
+#[cfg(target_os = "linux")]
+fn drop_if_unread(stream: &TcpStream, after: Duration) {
+    let after_ms = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, after_ms);
+}
+
+/// Elsewhere the system's own patience counts.
+#[cfg(not(target_os = "linux"))]
+fn drop_if_unread(_: &TcpStream, _: Duration) {}
