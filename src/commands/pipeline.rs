@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use super::windows::shown;
 use crate::config::PipelineConfig;
 use crate::config::value::duration_text;
 use crate::error::{Error, ExitCode, Interrupt, say};
@@ -27,7 +28,7 @@ pub fn pipeline(config: &PipelineConfig, interrupt: &Interrupt) -> Result<ExitCo
             say(&format!(
                 "{} goes to {}, every {} or {}",
                 config.stream,
-                config.deliver,
+                shown(&config.deliver),
                 bytes_text(config.buffer_bytes as u64),
                 duration_text(buffer_time)
             ));

@@ -265,7 +265,7 @@ pub fn open_out(out: &SourceUrl, s3: &S3Config) -> Result<Published, Error> {
 
 /// The source as it is shown and written down: a folder below the working directory by its
 /// relative path, so that the same run in another clone says the same.
-fn shown(source: &SourceUrl) -> String {
+pub fn shown(source: &SourceUrl) -> String {
     let SourceUrl::Folder(path) = source else {
         return source.to_string();
     };

@@ -341,11 +341,15 @@ impl<'a> Meaning<'a> {
             },
             buckets: match gateway.buckets.as_str() {
                 "s3" => None,
-                folder => Some(path(Path::new(folder))),
+                folder => Some(plain(&path(Path::new(folder)))),
             },
             tables: gateway.tables.as_deref().map(path),
             state,
-            deliver: self.url("deliver", &delivery.deliver)?,
+            deliver: match self.url("deliver", &delivery.deliver)? {
+                // The same place has the same name from wherever the next run begins.
+                SourceUrl::Folder(folder) => SourceUrl::Folder(plain(&path(&folder))),
+                bucket => bucket,
+            },
             stream: delivery.stream.clone(),
             prefix: delivery.prefix.clone(),
             error_prefix: args.keys.error_prefix.clone(),
@@ -397,6 +401,13 @@ impl<'a> Meaning<'a> {
                 )
             })?),
         };
+        if args.transform_size > MOST_TRANSFORMED {
+            return Err(self.settings.refuse(
+                "transform_size",
+                "an answer has 6 MiB at most, in base64",
+                "give at most 3MiB",
+            ));
+        }
         Ok(TransformSpec {
             by,
             timeout: args.transform_timeout.to_std().unwrap_or_default(),
@@ -678,6 +689,14 @@ impl<'a> Meaning<'a> {
             )),
         }
     }
+}
+
+/// Bytes of records that one invocation of a transformation gets, at most.
+const MOST_TRANSFORMED: u64 = 3 << 20;
+
+/// A path without `.` in it.
+fn plain(path: &Path) -> PathBuf {
+    path.components().collect()
 }
 
 /// The columns that a file names.

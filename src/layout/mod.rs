@@ -35,7 +35,7 @@ pub use name::{NameProblem, ObjectName};
 pub use pattern::{Field, Item, Unit};
 pub use spelling::{Grain, Spelled, Step, prefixes_of};
 pub use text::escape_control;
-pub use writing::{Named, Naming};
+pub use writing::{KeyProblem, Named, Naming, check_key};
 pub use zones::{CHANGE_MARGIN_S, Span, ZoneHistory, ZonesError};
 
 use exclusion::is_hidden;

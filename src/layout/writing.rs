@@ -7,6 +7,7 @@ use super::Prefix;
 use super::errors::{ErrorOutput, ErrorPrefix};
 use super::expression::{Expression, KeyBy, Part};
 use super::pattern::Item;
+use super::text::escape_control;
 
 /// How a stream names its objects.
 #[derive(Clone, Debug)]
@@ -96,6 +97,46 @@ impl Naming {
     }
 }
 
+/// Why a key can't be an object's.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum KeyProblem {
+    #[error("the key '{key}' has a part that is empty, '.', '..' or rawcat's own")]
+    Part { key: String },
+    #[error("the key '{key}' has a part of more than {MOST_PART_BYTES} bytes")]
+    LongPart { key: String },
+    #[error("the key '{key}' has more than {MOST_KEY_BYTES} bytes")]
+    Long { key: String },
+    #[error("the key '{key}' has a control character")]
+    Control { key: String },
+}
+
+/// Bytes of a key in S3, and of a name in a folder.
+const MOST_KEY_BYTES: usize = 1_024;
+const MOST_PART_BYTES: usize = 255;
+
+/// Whether a key can be an object's in a bucket, and a file's in a folder: it leads nowhere else.
+///
+/// # Errors
+/// [`KeyProblem`], with control characters escaped.
+pub fn check_key(key: &str) -> Result<(), KeyProblem> {
+    let shown = || escape_control(&key.chars().take(100).collect::<String>()).to_string();
+    if key.len() > MOST_KEY_BYTES {
+        return Err(KeyProblem::Long { key: shown() });
+    }
+    if key.contains(char::is_control) {
+        return Err(KeyProblem::Control { key: shown() });
+    }
+    for part in key.split('/') {
+        if matches!(part, "" | "." | ".." | ".rawcat") {
+            return Err(KeyProblem::Part { key: shown() });
+        }
+        if part.len() > MOST_PART_BYTES {
+            return Err(KeyProblem::LongPart { key: shown() });
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +144,18 @@ mod tests {
     fn named<'a>(oldest: DateTime<Utc>, values: &'a [(&'a str, &'a str)]) -> Named<'a> {
         let id = "a1b2c3d4-e5f6-4000-8000-000000000001";
         Named { oldest, stream: "s", id, extension: ".gz", values }
+    }
+
+    #[test]
+    fn a_key_that_leads_elsewhere_is_none() {
+        assert_eq!(check_key("c=a/2022/s-1-x.gz"), Ok(()));
+        let long = format!("{}/x", "y".repeat(256));
+        let longer = "ab/".repeat(400) + "x";
+        for key in
+            ["/etc/x", "a//b", "a/../b", "./a", "a/", ".rawcat/x", "a\n/b", "", &long, &longer]
+        {
+            assert!(check_key(key).is_err(), "{key}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use delivery::{
     Format, KeyQuery, OrcProblem, QueryProblem, Table, TableProblem, Tell, TransformSpec,
     Transformer, check_orc,
 };
-use gateway::{AccessLog, Gateway, KeptProblem, ServeError, ServerLimits};
+use gateway::{AccessLog, Gateway, ServeError, ServerLimits};
 pub use gateway::{BucketsAt, EndpointSpec, GatewaySpec, LogTo, Places, Token};
 pub use stream::SequenceNumber;
 use stream::{Kind, Storage, StorageError, StreamError, Streams};
@@ -70,8 +70,6 @@ pub enum PipelineError {
     Deliveries(#[from] DeliveriesError),
     #[error(transparent)]
     Delivery(#[from] DeliveryError),
-    #[error(transparent)]
-    Kept(#[from] KeptProblem),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("can't write the access log {to:?}: {source}")]
@@ -137,14 +135,16 @@ pub fn run(
         told,
     })?;
     runtime.block_on(gateway::begin_kept(
-        Arc::clone(&deliveries),
+        &deliveries,
         &streams,
         &spec.gateway.places,
+        spec.tell,
     ))?;
     for left in deliveries.left_behind()? {
+        let stream = left.strip_suffix(DIRECT_SUFFIX).unwrap_or(&left);
         (spec.tell)(&format!(
-            "the stream {left} of an earlier run has records that are not delivered: start a pipeline \
-             with --stream {left}"
+            "{left} of an earlier run has records that are not delivered; they are kept: start a pipeline \
+             with --stream {stream}"
         ));
     }
     let gateway = Arc::new(Gateway::new(
@@ -193,7 +193,11 @@ fn keep_up(
             since_log = Duration::ZERO;
         }
         if since_trim >= TRIM_EVERY {
-            streams.trim(|shard| deliveries.delivered(shard))?;
+            let delivered = deliveries.delivered()?;
+            streams.trim(|(stream, shard)| {
+                let all = delivered.get(&stream)?.iter();
+                all.map(|positions| positions.get(&shard).copied().unwrap_or(0)).min()
+            })?;
             since_trim = Duration::ZERO;
         }
     }

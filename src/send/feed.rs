@@ -26,7 +26,8 @@ pub struct Item {
 }
 
 impl Item {
-    fn bytes(&self) -> usize {
+    /// With its partition key.
+    pub fn bytes(&self) -> usize {
         self.body.len() + self.key.as_ref().map_or(super::target::RANDOM_KEY_BYTES, String::len)
     }
 }

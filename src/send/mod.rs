@@ -247,6 +247,10 @@ impl Shared {
         if state.report.examples.len() < EXAMPLES {
             state.report.examples.push((row, why));
         }
+        // Nobody else has it: the next run sends it again.
+        if body.is_some() && state.failed.is_none() {
+            return;
+        }
         if let (Some(failed), Some(body)) = (&mut state.failed, body)
             && let Err(source) = failed
                 .write_all(body)

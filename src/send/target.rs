@@ -121,10 +121,10 @@ impl Target {
         let limits = putter.limits();
         let mut again = Again::new(self.attempts);
         let (mut left, too_long): (Vec<Item>, Vec<Item>) =
-            batch.into_iter().partition(|item| item.body.len() <= limits.record_bytes);
+            batch.into_iter().partition(|item| item.bytes() <= limits.record_bytes);
         for item in too_long {
             let most = limits.record_bytes;
-            let why = format!("it has {} bytes, and the stream takes {most}", item.body.len());
+            let why = format!("it has {} bytes, and the stream takes {most}", item.bytes());
             tell(&item, Sent::Refused(why));
         }
         let mut records: Vec<NewRecord> = left.iter().map(|item| self.record(item)).collect();

@@ -145,6 +145,8 @@ pub fn trace(
                 && !std::mem::replace(&mut reads_all, true)
             {
                 places.clear();
+                // What the first reading found is found again.
+                trace.set(Hop::Stream, asked());
                 *shards = stream::open(stream, &places, accepted, mark)?;
                 looked = stream::look(shards, mark, &mut places, &mut trace, interrupted);
             }

@@ -163,7 +163,8 @@ impl Objects {
             }
             // Between two records, so that no mark is parted from its number.
             let keep = text.len().saturating_sub(OVERLAP_BYTES);
-            let cut = text[..keep].iter().rposition(|byte| *byte == b'}').map_or(0, |at| at + 1);
+            // Text without any end of a record is not kept either: no mark is as long.
+            let cut = text[..keep].iter().rposition(|byte| *byte == b'}').map_or(keep, |at| at + 1);
             numbers.extend(mark.numbers_in(&text[..cut]));
             text.drain(..cut);
         }

@@ -388,3 +388,107 @@ fn the_token_is_the_id_of_the_access_key() {
     }
     pipeline.end();
 }
+
+#[test]
+fn a_delivery_stream_that_can_not_deliver_is_not_deleted_with_its_records() {
+    let place = Place::new();
+    let create = |pipeline: &Pipeline, more: Value| {
+        let mut destination = json!({"RoleARN": "r", "BucketARN": "arn:aws:s3:::lake"});
+        destination.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let input = json!({
+            "DeliveryStreamName": "d", "ExtendedS3DestinationConfiguration": destination,
+        });
+        pipeline.ask("Firehose_20150804.CreateDeliveryStream", &input)
+    };
+    let delete = |pipeline: &Pipeline| {
+        pipeline.ask("Firehose_20150804.DeleteDeliveryStream", &json!({"DeliveryStreamName": "d"}))
+    };
+    let put = |pipeline: &Pipeline| {
+        let record = json!({"DeliveryStreamName": "d", "Record": {"Data": "eyJhIjoxfQ=="}});
+        pipeline.ask("Firehose_20150804.PutRecord", &record).0
+    };
+    // A file stands where the folder of buckets should be.
+    std::fs::write(place.path().join("lake"), "").unwrap();
+    let pipeline = Pipeline::start(&place, "--buckets lake");
+    assert_eq!(create(&pipeline, json!({})).0, 200);
+    assert_eq!(create(&pipeline, json!({})).1["__type"], "ResourceInUseException");
+    assert_eq!(put(&pipeline), 200);
+    assert_eq!(delete(&pipeline).0, 500);
+    std::fs::remove_file(place.path().join("lake")).unwrap();
+    assert_eq!(put(&pipeline), 200);
+    assert_eq!(delete(&pipeline).0, 200);
+    assert_eq!(put(&pipeline), 400);
+    let found = |place: &Place| -> String {
+        let all = files(&place.path().join("lake")).into_values();
+        all.map(|bytes| String::from_utf8(bytes).unwrap()).collect()
+    };
+    assert_eq!(found(&place), "{\"a\":1}{\"a\":1}");
+    // The name is free, and begins anew.
+    assert_eq!(create(&pipeline, json!({})).0, 200);
+    assert_eq!(put(&pipeline), 200);
+    pipeline.kill();
+    let pipeline = Pipeline::start(&place, "--buckets lake");
+    assert_eq!(delete(&pipeline).0, 200);
+    assert_eq!(found(&place).matches('a').count(), 3);
+    // Nothing leads out of the bucket's folder.
+    for more in [
+        json!({"FileExtension": "/../../../../up"}),
+        json!({"Prefix": "/tmp/x/"}),
+        json!({"Prefix": "a/../../b/"}),
+        json!({"ErrorOutputPrefix": "../"}),
+        json!({"BucketARN": "arn:aws:s3:::.."}),
+    ] {
+        let (status, answer) = create(&pipeline, more.clone());
+        assert_eq!(
+            (status, &answer["__type"]),
+            (400, &json!("InvalidArgumentException")),
+            "{more}"
+        );
+    }
+    // The pipeline's own are not deleted.
+    for name in ["rawcat-stream", "rawcat-stream-direct"] {
+        let input = json!({"DeliveryStreamName": name});
+        let (_, answer) = pipeline.ask("Firehose_20150804.DeleteDeliveryStream", &input);
+        assert_eq!(answer["__type"], "ResourceInUseException");
+    }
+    pipeline.end();
+    assert_eq!(found(&place).matches('a').count(), 3);
+}
+
+#[test]
+fn a_batch_to_a_delivery_stream_is_taken_whole_whatever_shards_take() {
+    let place = Place::new();
+    let pipeline = Pipeline::start(&place, "--limits");
+    for from in [0, 500, 1_000] {
+        let records: Vec<Value> = (from..from + 500)
+            .map(|n| json!({"Data": base64_of(&format!("{{\"n\":{n}}}"))}))
+            .collect();
+        let input = json!({"DeliveryStreamName": "rawcat-stream-direct", "Records": records});
+        let (status, answer) = pipeline.ask("Firehose_20150804.PutRecordBatch", &input);
+        assert_eq!((status, &answer["FailedPutCount"]), (200, &json!(0)));
+    }
+    pipeline.end();
+    let expected: Vec<Value> = (0..1_500).map(|n| json!({ "n": n })).collect();
+    assert_eq!(sorted(delivered(&place)), sorted(expected));
+}
+
+fn base64_of(text: &str) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+#[test]
+fn a_batch_of_too_many_and_a_body_that_is_no_text_are_refused() {
+    let place = Place::new();
+    let pipeline = Pipeline::start(&place, "");
+    let record = json!({"Data": "e30=", "PartitionKey": "k"});
+    let input = json!({"StreamName": "rawcat-stream", "Records": vec![record; 501]});
+    let (status, answer) = pipeline.ask("Kinesis_20131202.PutRecords", &input);
+    assert_eq!((status, &answer["__type"]), (400, &json!("ValidationException")));
+    let head = "POST /PROD/v1 HTTP/1.1\r\nhost: evil.example";
+    assert_eq!(pipeline.request_as_it_is(head, b"{}").0, 403);
+    let head = "POST /PROD/v1 HTTP/1.1\r\nhost: localhost";
+    assert_eq!(pipeline.request_as_it_is(head, b"{\"a\":\"\xff\"}").0, 400);
+    assert_eq!(pipeline.request_as_it_is(head, b"{}").0, 200);
+    pipeline.end();
+}

@@ -206,6 +206,7 @@ fn records_go_to_the_folders_of_their_partition_keys() {
         json!({"customer": "b", "device": {"os": "ios"}, "n": 2}),
         json!({"customer": "a", "device": {"os": "ios"}, "n": 3}),
         json!({"customer": "../../etc", "device": {"os": "ios"}}),
+        json!({"customer": "x".repeat(254), "device": {"os": "ios"}}),
         json!({"customer": "a"}),
     ];
     for record in &records {
@@ -219,7 +220,7 @@ fn records_go_to_the_folders_of_their_partition_keys() {
     let year = today("%Y");
     assert_eq!(folders, [bad, format!("c=a/os=ios/{year}"), format!("c=b/os=ios/{year}")]);
     let errors = String::from_utf8(objects[0].1.clone()).unwrap();
-    assert_eq!(errors.lines().count(), 2);
+    assert_eq!(errors.lines().count(), 3);
     assert!(errors.contains("DynamicPartitioning.MetadataExtractionFailed"));
     assert_eq!(String::from_utf8(objects[1].1.clone()).unwrap().matches("\"n\":").count(), 2);
     // The reading side makes columns of the values.

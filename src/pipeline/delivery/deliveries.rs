@@ -1,6 +1,6 @@
 //! All delivery streams of a pipeline: begun, told about, ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,14 +12,15 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::invoke::Invoker;
-use super::objects::{DecideError, Decisions, Positions, left_of};
+use super::objects::{DecideError, Decisions, Positions, all_left};
 use super::pile::Piles;
 use super::place::Place;
 use super::process::{Process, ProcessProblem};
 use super::transform::Transform;
 use super::{Counts, Delivery, DeliveryError, DeliverySpec, Tell};
+use crate::layout::{KeyProblem, Named, Naming, RECOVERED, check_key};
 use crate::pipeline::arn::Arns;
-use crate::pipeline::stream::{Kind, ShardKey, StorageError, Stream, StreamError, Streams};
+use crate::pipeline::stream::{Kind, StorageError, Stream, StreamError, Streams};
 use crate::store::{SourceUrl, StoreError, StoreOptions};
 
 /// Where the delivery streams that were made by the API are kept.
@@ -95,6 +96,8 @@ pub enum DeliveriesError {
     #[error(transparent)]
     Process(#[from] ProcessProblem),
     #[error(transparent)]
+    Key(#[from] KeyProblem),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the machine's certificates can't be read: {0}")]
     Certificates(std::io::Error),
@@ -113,12 +116,11 @@ pub enum DeliveriesError {
 }
 
 struct Running {
-    source: Source,
-    destination: String,
-    told: Told,
+    opening: Opening,
     counts: Arc<Counts>,
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<(), DeliveryError>>,
+    /// `None` while it is being deleted.
+    thread: Option<JoinHandle<Result<(), DeliveryError>>>,
 }
 
 /// What is known of a delivery stream that runs.
@@ -127,6 +129,8 @@ pub struct Known {
     pub name: String,
     pub source: Source,
     pub told: Told,
+    /// It is being deleted.
+    pub is_leaving: bool,
     pub counts: Arc<Counts>,
 }
 
@@ -157,10 +161,6 @@ pub struct Deliveries {
     runtime: Handle,
     tell: Tell,
     running: Mutex<BTreeMap<String, Running>>,
-    /// Names of those that are being deleted, and not free yet.
-    leaving: Mutex<BTreeSet<String>>,
-    /// One at a time changes what is kept.
-    keeping: Mutex<()>,
 }
 
 impl Deliveries {
@@ -172,52 +172,32 @@ impl Deliveries {
         runtime: Handle,
         tell: Tell,
     ) -> Deliveries {
-        Deliveries {
-            streams,
-            state,
-            arns,
-            runtime,
-            tell,
-            running: Mutex::default(),
-            leaving: Mutex::default(),
-            keeping: Mutex::default(),
-        }
+        Deliveries { streams, state, arns, runtime, tell, running: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leaving(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins a delivery stream; for a thread of its own.
+    /// Begins a delivery stream; for a thread of its own, and one at a time.
     pub fn begin(&self, opening: Opening) -> Result<(), DeliveriesError> {
-        let Opening { spec, source, destination, told } = opening;
-        let name = spec.name.clone();
-        let mut running = self.lock();
-        if running.contains_key(&name) || self.leaving().contains(&name) {
-            return Err(DeliveriesError::Exists { name });
+        let name = opening.spec.name.clone();
+        {
+            let running = self.lock();
+            if running.contains_key(&name) {
+                return Err(DeliveriesError::Exists { name });
+            }
+            if running.len() >= MOST {
+                return Err(DeliveriesError::TooMany);
+            }
         }
-        if running.len() >= MOST {
-            return Err(DeliveriesError::TooMany);
-        }
+        let Opening { spec, source, destination, .. } = opening.clone();
         let storage = Arc::clone(self.streams.storage());
-        let invoker = spec.transform.clone().map(|spec| Invoker::new(spec, self.runtime.clone()));
-        let invoker = invoker.transpose().map_err(DeliveriesError::Certificates)?;
-        let transform = invoker.map(|invoker| Transform {
-            invoker,
-            delivery_stream_arn: self.arns.delivery_stream(&name),
-            region: self.arns.region().to_string(),
-        });
         // Whatever is refused is refused before anything is noted.
-        let process = Process::of(&spec, transform)?;
+        let process = Process::of(&spec, self.transform(&spec)?)?;
+        check_keys(&spec)?;
         let place = Place::open(&destination.url, &destination.options)?;
-        let destination = destination.url.to_string();
-        let id = source.stream().id;
-        let decisions =
-            Decisions::open(&name, id, Arc::clone(&storage), &self.state, &destination)?;
+        let decisions = self.decisions(&opening)?;
         let taken = match decisions.positions()? {
             Some(positions) => positions,
             None => {
@@ -237,6 +217,7 @@ impl Deliveries {
             counts: Arc::clone(&counts),
             tell: self.tell,
             taken,
+            seen_puts: None,
             waiting: Vec::new(),
             waiting_bytes: 0,
             piles: Piles::default(),
@@ -248,8 +229,25 @@ impl Deliveries {
         let thread = thread.spawn(move || delivery.run(&stops));
         let thread =
             thread.map_err(|source| DeliveriesError::Thread { name: name.clone(), source })?;
-        running.insert(name, Running { source, destination, told, counts, stop, thread });
+        self.lock().insert(name, Running { opening, counts, stop, thread: Some(thread) });
         Ok(())
+    }
+
+    fn transform(&self, spec: &DeliverySpec) -> Result<Option<Transform>, DeliveriesError> {
+        let Some(transform) = spec.transform.clone() else { return Ok(None) };
+        let invoker = Invoker::new(transform, self.runtime.clone());
+        Ok(Some(Transform {
+            invoker: invoker.map_err(DeliveriesError::Certificates)?,
+            delivery_stream_arn: self.arns.delivery_stream(&spec.name),
+            region: self.arns.region().to_string(),
+        }))
+    }
+
+    fn decisions(&self, opening: &Opening) -> Result<Decisions, DecideError> {
+        let Opening { spec, source, destination, .. } = opening;
+        let storage = Arc::clone(self.streams.storage());
+        let destination = destination.url.to_string();
+        Decisions::open(&spec.name, source.stream().id, storage, &self.state, &destination)
     }
 
     fn first_positions(&self, source: &Source) -> Result<Positions, StorageError> {
@@ -274,33 +272,33 @@ impl Deliveries {
         self.lock().iter().map(|(name, running)| known(name, running)).collect()
     }
 
-    /// Up to which number the records of a shard are delivered everywhere.
-    pub fn delivered(&self, (stream, shard): ShardKey) -> u64 {
-        let running = self.lock();
-        let own = running.values().filter(|running| running.source.stream().id == stream);
-        let positions =
-            own.map(|running| running.counts.positions().get(&shard).copied().unwrap_or(0));
-        positions.min().unwrap_or(u64::MAX)
+    /// Up to which number the records of each shard are delivered everywhere: by those that run, and by those
+    /// that may run again.
+    pub fn delivered(&self) -> Result<HashMap<u32, Vec<Positions>>, StorageError> {
+        let mut by_stream: HashMap<u32, Vec<Positions>> = HashMap::new();
+        for left in all_left(self.streams.storage())? {
+            by_stream.entry(left.stream).or_default().push(left.positions);
+        }
+        Ok(by_stream)
     }
 
-    /// Streams that an earlier run delivered and this one does not, with records that wait for it.
+    /// Delivery streams of earlier runs that don't run, and whose records or objects wait for it.
     pub fn left_behind(&self) -> Result<Vec<String>, StorageError> {
         let storage = self.streams.storage();
         let mut names = Vec::new();
-        for stream in self.streams.all(Kind::Stream) {
-            if self.named(&stream.name).is_some() {
+        for left in all_left(storage)? {
+            let Some(stream) = self.streams.by_id(left.stream) else { continue };
+            if self.named(&left.name).is_some() {
                 continue;
             }
-            let Some((positions, mut waits)) = left_of(storage, &stream.name, stream.id)? else {
-                continue;
-            };
+            let mut waits = left.is_pending;
             for shard in &stream.shards {
-                let until = positions.get(&shard.index).copied().unwrap_or(0);
+                let until = left.positions.get(&shard.index).copied().unwrap_or(0);
                 let ends = storage.ends((stream.id, shard.index))?;
                 waits |= ends.is_some_and(|(_, last)| last.number > until);
             }
             if waits {
-                names.push(stream.name.clone());
+                names.push(left.name);
             }
         }
         Ok(names)
@@ -308,35 +306,34 @@ impl Deliveries {
 
     /// True where one has ended that nobody told to.
     pub fn has_ended(&self) -> bool {
-        self.lock().values().any(|running| running.thread.is_finished())
+        let running = self.lock();
+        running.values().any(|running| running.thread.as_ref().is_some_and(JoinHandle::is_finished))
     }
 
     /// Ends a delivery stream, forgets it and the stream that is its own; for a thread of its own. What
-    /// is buffered is delivered first.
+    /// is buffered is delivered first; where that can't be, it goes on.
     pub fn delete(&self, name: &str) -> Result<(), DeliveriesError> {
-        let running = {
-            let mut all = self.lock();
-            let running = all.remove(name);
-            let running =
-                running.ok_or_else(|| DeliveriesError::Missing { name: name.to_string() })?;
-            self.leaving().insert(name.to_string());
-            running
+        let missing = || DeliveriesError::Missing { name: name.to_string() };
+        let (opening, stop, thread) = {
+            let mut running = self.lock();
+            let running = running.get_mut(name).ok_or_else(missing)?;
+            // Until it is forgotten, its name is taken.
+            let thread = running.thread.take().ok_or_else(missing)?;
+            (running.opening.clone(), Arc::clone(&running.stop), thread)
         };
-        let deleted = self.forget(name, running);
-        self.leaving().remove(name);
-        deleted
-    }
-
-    fn forget(&self, name: &str, running: Running) -> Result<(), DeliveriesError> {
-        let Running { source, stop, thread, destination, .. } = running;
-        let done = ended(stop, thread);
-        let storage = Arc::clone(self.streams.storage());
-        Decisions::open(name, source.stream().id, storage, &self.state, &destination)?.forget()?;
-        self.keep(name, None)?;
-        if let Source::Direct(stream) = &source {
+        let done = ended(&stop, thread);
+        if let Err(error) = done {
+            self.lock().remove(name);
+            self.begin(opening)?;
+            return Err(error.into());
+        }
+        let kept = self.kept_without(name)?;
+        self.decisions(&opening)?.forget(move |notes| notes.set(NOTE, &kept))?;
+        if let Source::Direct(stream) = &opening.source {
             self.runtime.block_on(self.streams.delete(Kind::Direct, &stream.name))?;
         }
-        Ok(done?)
+        self.lock().remove(name);
+        Ok(())
     }
 
     /// Ends all of them, each once what is buffered is delivered, and says what they did since they began;
@@ -346,8 +343,10 @@ impl Deliveries {
         running.values().for_each(|running| running.stop.store(true, Ordering::Relaxed));
         let mut done = Ok(Delivered::default());
         for (_, running) in running {
-            let over = ended(running.stop, running.thread);
-            done = done.and_then(|sum| over.map(|()| sum.with(&running.counts)));
+            let Running { stop, thread, counts, .. } = running;
+            let Some(thread) = thread else { continue };
+            let over = ended(&stop, thread);
+            done = done.and_then(|sum| over.map(|()| sum.with(&counts)));
         }
         done
     }
@@ -357,31 +356,53 @@ impl Deliveries {
         Ok(self.streams.storage().json(NOTE)?.unwrap_or_default())
     }
 
-    /// Remembers what the API made, or forgets it.
-    pub fn keep(&self, name: &str, made: Option<Kept>) -> Result<(), DeliveriesError> {
-        let _one = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Remembers what the API made; one at a time.
+    pub fn keep(&self, name: &str, made: Kept) -> Result<(), DeliveriesError> {
         let mut all = self.kept()?;
-        match made {
-            Some(made) => drop(all.insert(name.to_string(), made)),
-            None => drop(all.remove(name)),
-        }
+        all.insert(name.to_string(), made);
         let text = serde_json::to_vec(&all).expect("every key is text");
         self.streams.storage().change_blocking(move |notes| notes.set(NOTE, &text))?;
         Ok(())
     }
+
+    /// Takes that back.
+    pub fn unkeep(&self, name: &str) -> Result<(), DeliveriesError> {
+        let text = self.kept_without(name)?;
+        self.streams.storage().change_blocking(move |notes| notes.set(NOTE, &text))?;
+        Ok(())
+    }
+
+    fn kept_without(&self, name: &str) -> Result<Vec<u8>, DeliveriesError> {
+        let mut all = self.kept()?;
+        all.remove(name);
+        Ok(serde_json::to_vec(&all).expect("every key is text"))
+    }
+}
+
+/// Whether keys of a delivery stream can be keys at all, as far as that does not depend on records.
+fn check_keys(spec: &DeliverySpec) -> Result<(), KeyProblem> {
+    let sample = |naming: &Naming, values: &[(&str, &str)], extension: &str| {
+        let (oldest, id) = (Utc::now(), uuid::Uuid::new_v4().to_string());
+        naming.key(&Named { oldest, stream: &spec.name, id: &id, extension, values })
+    };
+    let names: Vec<&str> = spec.naming.partition_keys().map(|(name, _)| name).collect();
+    let values: Vec<(&str, &str)> = names.iter().map(|name| (*name, "x")).collect();
+    check_key(&sample(&spec.naming, &values, spec.extension()))?;
+    check_key(&sample(&spec.errors, &[(RECOVERED, "processing-failed")], ""))
 }
 
 fn known(name: &str, running: &Running) -> Known {
     Known {
         name: name.to_string(),
-        source: running.source.clone(),
-        told: running.told.clone(),
+        source: running.opening.source.clone(),
+        told: running.opening.told.clone(),
+        is_leaving: running.thread.is_none(),
         counts: Arc::clone(&running.counts),
     }
 }
 
 fn ended(
-    stop: Arc<AtomicBool>,
+    stop: &AtomicBool,
     thread: JoinHandle<Result<(), DeliveryError>>,
 ) -> Result<(), DeliveryError> {
     stop.store(true, Ordering::Relaxed);

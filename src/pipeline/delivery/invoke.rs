@@ -100,11 +100,12 @@ impl Invoker {
             // One that does not read its input says so by its answer.
             let _ = stdin.map(|mut stdin| stdin.write_all(&event));
         });
-        let reading = std::thread::spawn(move || {
+        let (told, reading) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
             let mut answer = Vec::new();
             let read =
                 stdout.map(|stdout| stdout.take(ANSWER_BYTES as u64 + 1).read_to_end(&mut answer));
-            read.transpose().map(|_| answer)
+            let _ = told.send(read.transpose().map(|_| answer));
         });
         let status = loop {
             match child.try_wait() {
@@ -121,7 +122,9 @@ impl Invoker {
         // What it left running would keep its output open.
         end_group(&child);
         drop(writing);
-        let answer = reading.join().expect("reading does not panic");
+        // What left its group may keep the output open.
+        let left = self.spec.timeout.saturating_sub(started.elapsed()).max(LOOK_EVERY);
+        let answer = reading.recv_timeout(left).map_err(|_| self.timed_out())?;
         let answer =
             answer.map_err(|error| failed(format!("its answer can't be read: {error}")))?;
         if !status.success() {

@@ -37,7 +37,7 @@ pub use deaggregate::Deaggregation;
 pub use deliveries::{
     Begin, Delivered, Deliveries, DeliveriesError, Destination, Kept, Known, Opening, Source, Told,
 };
-use entry::{Entry, Outcome};
+use entry::{Entry, Failure, Outcome};
 pub use invoke::{TransformSpec, Transformer};
 use objects::{DecideError, Decisions, Planned, Positions};
 pub use orc::{OrcProblem, check as check_orc};
@@ -48,7 +48,7 @@ use process::Process;
 pub use spec::DeliverySpec;
 pub use table::{Table, TableProblem};
 
-use crate::layout::{Named, Naming, RECOVERED};
+use crate::layout::{Named, Naming, RECOVERED, check_key};
 use crate::pipeline::stream::{Storage, StorageError, Stream};
 use crate::store::Stored;
 
@@ -85,6 +85,8 @@ struct Delivery {
     tell: Tell,
     /// Of the last record of each shard that was taken.
     taken: Positions,
+    /// What [`Storage::puts`] was when the shards were last found empty.
+    seen_puts: Option<u64>,
     /// What is taken and not processed.
     waiting: Vec<Entry>,
     waiting_bytes: usize,
@@ -95,6 +97,8 @@ struct Delivery {
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Records that are processed together where no transformation asks for more.
 const TOGETHER_BYTES: usize = 1 << 20;
+/// What a record takes in memory beside its bytes.
+const ENTRY_BYTES: usize = 100;
 /// The first wait after an object could not be put, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -135,6 +139,10 @@ impl Delivery {
     /// Takes records from the shards, as many as are processed together, each shard its part; false where
     /// none is left.
     fn take(&mut self) -> Result<bool, DeliveryError> {
+        let puts = self.storage.puts();
+        if self.seen_puts == Some(puts) {
+            return Ok(false);
+        }
         let part = self.batch_bytes().div_ceil(self.stream.shards.len());
         let Delivery { stream, storage, taken, waiting, waiting_bytes, .. } = self;
         let before = waiting.len();
@@ -146,7 +154,7 @@ impl Delivery {
                 if bytes >= part {
                     return false;
                 }
-                bytes += record.data.len();
+                bytes += record.data.len() + record.partition_key.len() + ENTRY_BYTES;
                 taken.insert(index, record.number);
                 waiting.push(Entry::of(index, record));
                 true
@@ -154,6 +162,7 @@ impl Delivery {
             *waiting_bytes += bytes;
         }
         let came = self.waiting.len() - before;
+        self.seen_puts = (came == 0).then_some(puts);
         if came > 0 {
             self.piles.begin();
             let oldest = self.waiting[before..].iter().map(|entry| entry.arrival_us).min();
@@ -176,10 +185,20 @@ impl Delivery {
             return;
         }
         let piling = Piling { newline: self.spec.newline, apart: self.spec.conversion.is_some() };
+        let spec = &self.spec;
         let transformer = self.process.transformer();
         for outcome in self.process.apply(entries) {
             match outcome {
-                Outcome::Deliver(entry, values) => self.piles.deliver(entry, values, piling),
+                Outcome::Deliver(entry, values) => {
+                    let problem = match self.piles.data.contains_key(&values) {
+                        true => None,
+                        false => key_problem(spec, &values),
+                    };
+                    match problem {
+                        None => self.piles.deliver(entry, values, piling),
+                        Some(failure) => self.piles.fail(&entry, &failure, None),
+                    }
+                }
                 Outcome::Dropped => self.piles.drop_one(),
                 Outcome::Failed(entry, failure) => {
                     self.piles.fail(&entry, &failure, transformer.as_deref());
@@ -299,6 +318,20 @@ impl Delivery {
         }
         Ok(())
     }
+}
+
+/// Why objects with these values of partition keys could not be put.
+fn key_problem(spec: &DeliverySpec, values: &[String]) -> Option<Failure> {
+    if values.is_empty() {
+        return None;
+    }
+    let names = spec.naming.partition_keys().map(|(name, _)| name);
+    let values: Vec<(&str, &str)> = names.zip(values.iter().map(String::as_str)).collect();
+    let (oldest, id) = (Utc::now(), uuid::Uuid::nil().to_string());
+    let (stream, extension) = (spec.name.as_str(), spec.extension());
+    let key = spec.naming.key(&Named { oldest, stream, id: &id, extension, values: &values });
+    let problem = check_key(&key).err()?;
+    Some(Failure::processing(partition::CODE, problem.to_string(), 1))
 }
 
 fn sleep_until(end: Instant, stop: &AtomicBool) {

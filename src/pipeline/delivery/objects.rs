@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::place::write_whole;
-use crate::pipeline::stream::{Storage, StorageError};
+use crate::pipeline::stream::{Notes, Storage, StorageError};
 
 /// The number of the last record of each shard that is in an object, by the shard's index.
 pub type Positions = BTreeMap<u32, u64>;
@@ -58,7 +58,7 @@ pub enum DecideError {
     Missing { path: PathBuf },
     #[error(
         "{objects} objects of {name} that were decided for {destination} are not there yet: start once with \
-         --deliver {destination}"
+         that place for --deliver, or for --buckets where the API made it"
     )]
     OtherPlace { name: String, objects: usize, destination: String },
 }
@@ -89,6 +89,11 @@ impl Decisions {
         // A name has letters, digits and `._-`, and is no name of a folder that there is already.
         let staging = state.join("staged").join(format!("{name}.d"));
         fs::create_dir_all(&staging).map_err(file("create", &staging))?;
+        // The folders' own entries must outlive a power failure, too.
+        for folder in staging.ancestors().take_while(|folder| folder.starts_with(state)) {
+            let synced = File::open(folder).and_then(|folder| folder.sync_all());
+            synced.map_err(file("sync", folder))?;
+        }
         let (name, destination) = (name.to_string(), destination.to_string());
         let decisions = Decisions { name, storage, stream, staging, destination };
         let Plan { destination, objects } = decisions.plan()?;
@@ -168,11 +173,16 @@ impl Decisions {
         Ok(())
     }
 
-    /// Forgets the delivery stream.
-    pub fn forget(&self) -> Result<(), DecideError> {
-        let notes = [self.note("plan"), self.note("progress")];
-        self.storage
-            .change_blocking(move |kept| notes.iter().for_each(|name| kept.remove(name)))?;
+    /// Forgets the delivery stream, in one commit with another change.
+    pub fn forget(
+        &self,
+        and: impl FnOnce(&mut Notes<'_, '_>) + Send + 'static,
+    ) -> Result<(), DecideError> {
+        let names = [self.note("plan"), self.note("progress")];
+        self.storage.change_blocking(move |notes| {
+            names.iter().for_each(|name| notes.remove(name));
+            and(notes);
+        })?;
         fs::remove_dir_all(&self.staging).map_err(file("remove", &self.staging))
     }
 
@@ -185,19 +195,30 @@ fn note(name: &str, what: &str) -> String {
     format!("delivery/{name}/{what}")
 }
 
-/// What is delivered of a stream by a delivery stream that does not run, and whether objects of it wait
-/// for their place; `None` where there never was one of this name.
-pub fn left_of(
-    storage: &Storage,
-    name: &str,
-    stream: u32,
-) -> Result<Option<(Positions, bool)>, StorageError> {
-    let progress: Option<Progress> = storage.json(&note(name, "progress"))?;
-    let Some(progress) = progress.filter(|progress| progress.stream == stream) else {
-        return Ok(None);
-    };
-    let plan: Plan = storage.json(&note(name, "plan"))?.unwrap_or_default();
-    Ok(Some((progress.positions, !plan.objects.is_empty())))
+/// What an earlier run left of a delivery stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Left {
+    pub name: String,
+    /// The id of its source.
+    pub stream: u32,
+    pub positions: Positions,
+    /// Whether objects of it wait for their place.
+    pub is_pending: bool,
+}
+
+/// All delivery streams that there are or were, running or not.
+pub fn all_left(storage: &Storage) -> Result<Vec<Left>, StorageError> {
+    let mut all = Vec::new();
+    for (note_name, _) in storage.notes("delivery/")? {
+        let name =
+            note_name.strip_prefix("delivery/").and_then(|rest| rest.strip_suffix("/progress"));
+        let Some(name) = name else { continue };
+        let Some(Progress { stream, positions }) = storage.json(&note_name)? else { continue };
+        let plan: Plan = storage.json(&note(name, "plan"))?.unwrap_or_default();
+        let (name, is_pending) = (name.to_string(), !plan.objects.is_empty());
+        all.push(Left { name, stream, positions, is_pending });
+    }
+    Ok(all)
 }
 
 fn to_json(value: &impl Serialize) -> Vec<u8> {

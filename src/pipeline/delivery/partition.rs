@@ -21,7 +21,7 @@ pub struct QueryProblem {
     text: String,
 }
 
-const CODE: &str = "DynamicPartitioning.MetadataExtractionFailed";
+pub(super) const CODE: &str = "DynamicPartitioning.MetadataExtractionFailed";
 /// Bytes of a value. A name of a folder has no more.
 const MOST_BYTES: usize = 255;
 

@@ -68,6 +68,7 @@ impl Piles {
         let size = entry.data.len();
         pile.add(entry.arrival_us, size);
         if piling.apart {
+            self.bytes += super::ENTRY_BYTES;
             pile.entries.push(entry);
         } else {
             pile.bytes.extend(entry.data);

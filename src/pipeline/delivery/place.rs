@@ -1,17 +1,23 @@
 //! Where objects go: a folder of this machine, or a bucket. A staged file goes in, an object is there,
 //! be it there already.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
 
 use crate::store::{S3Store, SourceUrl, StoreError, StoreOptions, Stored};
 
 /// Where objects go.
 #[derive(Debug)]
 pub enum Place {
-    Folder(PathBuf),
+    Folder {
+        root: PathBuf,
+        /// Folders whose entries this process knows to be on the disk.
+        synced: Mutex<HashSet<PathBuf>>,
+    },
     Bucket(Box<S3Store>),
 }
 
@@ -31,7 +37,9 @@ impl Place {
     /// Makes no request; a folder need not be there.
     pub fn open(url: &SourceUrl, options: &StoreOptions) -> Result<Place, StoreError> {
         Ok(match url {
-            SourceUrl::Folder(folder) => Place::Folder(folder.clone()),
+            SourceUrl::Folder(folder) => {
+                Place::Folder { root: folder.clone(), synced: Mutex::default() }
+            }
             SourceUrl::S3 { bucket, prefix } => {
                 Place::Bucket(Box::new(S3Store::open(bucket, prefix, options)?))
             }
@@ -45,38 +53,47 @@ impl Place {
             Place::Bucket(bucket) => {
                 Ok(bucket.put_file(key, staged, stored, &AtomicBool::new(false))?)
             }
-            Place::Folder(folder) => {
-                let to = folder.join(key);
-                put_in_folder(folder, &to, staged)
+            Place::Folder { root, synced } => {
+                let to = root.join(key);
+                let mut synced = synced.lock().unwrap_or_else(PoisonError::into_inner);
+                put_in_folder(root, &to, staged, &mut synced)
                     .map_err(|source| PlaceError::File { path: to, source })
             }
         }
     }
 }
 
-fn put_in_folder(folder: &Path, to: &Path, staged: &Path) -> io::Result<()> {
-    let own = folder.join(OWN_FOLDER);
-    let parent = to.parent().unwrap_or(folder);
+fn put_in_folder(
+    root: &Path,
+    to: &Path,
+    staged: &Path,
+    synced: &mut HashSet<PathBuf>,
+) -> io::Result<()> {
+    let own = root.join(OWN_FOLDER);
+    let parent = to.parent().unwrap_or(root);
     fs::create_dir_all(&own)?;
-    make_folders(folder, parent)?;
+    make_folders(root, parent, synced)?;
     let temporary = own.join(staged.file_name().unwrap_or_default());
     write_whole(&temporary, &fs::read(staged)?)?;
     fs::rename(&temporary, to)?;
     File::open(parent)?.sync_all()
 }
 
-/// Makes the folders from `root` to `parent`, each entry on the disk.
-fn make_folders(root: &Path, parent: &Path) -> io::Result<()> {
-    if parent.is_dir() {
+/// Makes the folders from `root` to `parent`, each entry on the disk: that of another delivery stream's
+/// folder may not be yet.
+fn make_folders(root: &Path, parent: &Path, synced: &mut HashSet<PathBuf>) -> io::Result<()> {
+    if parent.is_dir() && synced.contains(parent) {
         return Ok(());
     }
     fs::create_dir_all(parent)?;
-    for folder in parent.ancestors().skip(1) {
+    let above = root.parent().filter(|above| !above.as_os_str().is_empty());
+    for folder in parent.ancestors().take_while(|folder| folder.starts_with(root)) {
         File::open(folder)?.sync_all()?;
-        if folder == root {
-            break;
-        }
     }
+    if let Some(above) = above {
+        File::open(above)?.sync_all()?;
+    }
+    synced.insert(parent.to_path_buf());
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::entry::{Entry, Failure, Outcome};
-use super::partition::{KeyQuery, checked};
+use super::partition::{CODE, KeyQuery, checked};
 use super::spec::DeliverySpec;
 use super::transform::{Transform, Transformed};
 use crate::layout::KeyBy;
@@ -77,6 +77,8 @@ impl Process {
             None => parts = entries,
             Some(deaggregation) => {
                 entries.into_iter().for_each(|entry| match deaggregation.apply(entry) {
+                    // White space, or delimiters alone.
+                    Ok(more) if more.is_empty() => outcomes.push(Outcome::Dropped),
                     Ok(more) => parts.extend(more),
                     Err((entry, failure)) => outcomes.push(Outcome::Failed(entry, failure)),
                 })
@@ -109,7 +111,6 @@ impl Process {
         entry: &Entry,
         given: &HashMap<String, String>,
     ) -> Result<Vec<String>, Failure> {
-        const CODE: &str = "DynamicPartitioning.MetadataExtractionFailed";
         let is_read = self.keys.iter().any(|(_, source)| matches!(source, KeySource::Field(_)));
         let record: Value = match is_read {
             false => Value::Null,

@@ -39,6 +39,8 @@ pub enum TableProblem {
          {{\"Columns\": [{{\"Name\": \"value\", \"Type\": \"double\"}}]}}"
     )]
     NoColumns,
+    #[error("the column {name} stands in it twice; names are compared without case")]
+    SameName { name: String },
     #[error("the type '{kind}' of column {column} is not written: {advice}")]
     Type { column: String, kind: String, advice: &'static str },
 }
@@ -70,8 +72,28 @@ impl Table {
             let (name, kind) = member("Name").zip(member("Type")).ok_or(TableProblem::NoColumns)?;
             Ok((name.to_string(), parse(name, kind)?))
         });
-        Ok(Table { columns: columns.collect::<Result<_, _>>()? })
+        let columns: Vec<(String, Kind)> = columns.collect::<Result<_, _>>()?;
+        same_name(&columns).map_or(Ok(Table { columns }), Err)
     }
+}
+
+/// Columns, or fields of a struct, that are told apart by case alone: keys are compared without it.
+fn same_name(columns: &[(String, Kind)]) -> Option<TableProblem> {
+    for (at, (name, kind)) in columns.iter().enumerate() {
+        if columns[..at].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+            return Some(TableProblem::SameName { name: name.clone() });
+        }
+        let mut inner = kind;
+        while let Kind::Array(of) = inner {
+            inner = of;
+        }
+        if let Kind::Struct(fields) = inner
+            && let Some(problem) = same_name(fields)
+        {
+            return Some(problem);
+        }
+    }
+    None
 }
 
 fn parse(column: &str, text: &str) -> Result<Kind, TableProblem> {
@@ -188,5 +210,8 @@ mod tests {
         let deep = format!("{}int{}", "array<".repeat(40), ">".repeat(40));
         assert!(kind(&deep, MOST_DEPTH).is_none());
         assert_eq!(Table::from_json("{}"), Err(TableProblem::NoColumns));
+        let twice =
+            r#"[{"Name":"a","Type":"int"},{"Name":"s","Type":"array<struct<x:int,X:int>>"}]"#;
+        assert!(Table::from_json(twice).unwrap_err().to_string().contains("column X"));
     }
 }

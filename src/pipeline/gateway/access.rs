@@ -48,6 +48,32 @@ pub fn check(token: &Option<Token>, headers: &HeaderMap) -> Result<(), NoToken> 
     given.any(|given| token.is(given)).then_some(()).ok_or(NoToken)
 }
 
+/// Names of this machine that a request without a token may ask for. A page of the web that made its own
+/// name lead here would ask for that name.
+#[derive(Clone, Copy, Debug)]
+pub struct Hosts;
+
+/// A request for a name that is none of this machine's.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the host is none of this machine's: ask for 127.0.0.1 or localhost, or set RAWCAT_TOKEN")]
+pub struct OtherHost;
+
+impl Hosts {
+    pub fn check(self, headers: &HeaderMap) -> Result<(), OtherHost> {
+        let Some(host) = headers.get(header::HOST) else { return Ok(()) };
+        let host = host.to_str().map_err(|_| OtherHost)?;
+        let name = match host.strip_prefix('[') {
+            Some(v6) => v6.split(']').next().unwrap_or_default(),
+            None => host.split(':').next().unwrap_or_default(),
+        };
+        let name = name.to_ascii_lowercase();
+        let is_own = name == "localhost"
+            || name.ends_with(".localhost")
+            || name.parse::<std::net::IpAddr>().is_ok();
+        is_own.then_some(()).ok_or(OtherHost)
+    }
+}
+
 /// The access key and the region that a signature names:
 /// `AWS4-HMAC-SHA256 Credential=KEY/20220418/REGION/kinesis/aws4_request, …`.
 pub fn scope(authorization: &[u8]) -> Option<(&str, &str)> {
@@ -63,6 +89,24 @@ pub fn scope(authorization: &[u8]) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_the_web_is_no_name_of_this_machine() {
+        for (host, is_own) in [
+            ("127.0.0.1:7117", true),
+            ("localhost", true),
+            ("[::1]:7117", true),
+            ("x.localhost:1", true),
+            ("evil.example:7117", false),
+            ("localhost.evil.example", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            assert_eq!(Hosts.check(&headers).is_ok(), is_own, "{host}");
+        }
+        assert!(Hosts.check(&HeaderMap::new()).is_ok());
+    }
 
     #[test]
     fn the_token_comes_in_one_of_three_ways() {

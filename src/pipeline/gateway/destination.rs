@@ -99,7 +99,6 @@ const DEFAULT_MIB: u64 = 5;
 const DEFAULT_SECONDS: u64 = 300;
 /// What Lambda itself gives a function at most.
 const TRANSFORM_TIME: Duration = Duration::from_secs(300);
-const TRANSFORM_BYTES: usize = 1 << 20;
 
 /// What a delivery stream called `name` is told by its destination.
 pub fn read(
@@ -263,11 +262,15 @@ fn process(spec: &mut DeliverySpec, processor: &Processor) -> Result<(), ApiErro
                      LambdaArn, not '{arn}'"
                 ))
             })?;
-            let mib = parameter("BufferSizeInMBs").and_then(|text| text.parse::<f64>().ok());
+            let text = parameter("BufferSizeInMBs").unwrap_or("1");
+            let mib = text.parse().ok().filter(|mib| (0.2..=3.0).contains(mib));
+            let mib: f64 = mib.ok_or_else(|| {
+                invalid(&format!("BufferSizeInMBs is '{text}': 0.2 to 3 are taken"))
+            })?;
             spec.transform = Some(TransformSpec {
                 by: Transformer::Url(url),
                 timeout: TRANSFORM_TIME,
-                batch_bytes: mib.map_or(TRANSFORM_BYTES, |mib| (mib * 1_048_576.0) as usize),
+                batch_bytes: (mib * 1_048_576.0) as usize,
             });
         }
         other => return Err(invalid(&format!("the processor {other} is not here"))),

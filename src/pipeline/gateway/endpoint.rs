@@ -65,6 +65,11 @@ impl Endpoint {
             Refusal(StatusCode::BAD_REQUEST, format!("the body is no JSON: {problem}"))
         };
         let given = given_key(headers)?;
+        // A reader of JSON that skips texts does not look at their bytes.
+        if simdutf8::basic::from_utf8(body).is_err() {
+            let message = "the body is no JSON: it is not UTF-8".to_string();
+            return Err(Refusal(StatusCode::BAD_REQUEST, message));
+        }
         let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
         if !(self.spec.split_arrays && is_list) {
             if self.spec.key_field.is_none() || given.is_some() {

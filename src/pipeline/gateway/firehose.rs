@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 
 use super::super::arn::{Arns, is_stream_name, stream_of};
 use super::super::delivery::{
-    Begin, Deliveries, DeliveriesError, Kept, Known, Opening, Source, Told,
+    Begin, Deliveries, DeliveriesError, Kept, Known, Opening, Source, Tell, Told,
 };
-use super::super::stream::{Incoming, Kind, StreamError, Streams};
+use super::super::stream::{Incoming, Kind, OverLimit, SequenceNumber, StreamError, Streams};
 use super::Gateway;
 use super::destination::{Places, description, read};
 use super::protocol::{ApiError, Done, input, into_response, seconds, unknown_operation};
@@ -87,29 +87,42 @@ impl Gateway {
             );
             return Err(ApiError::new("ValidationException", message));
         }
-        if self.deliveries.named(&name).is_some() {
-            let message = format!("there is a delivery stream {name} already");
-            return Err(ApiError::new("ResourceInUseException", message));
-        }
         let made = Kept { request, created_ms: Utc::now().timestamp_millis() };
-        let gateway = Arc::clone(self);
-        let of_thread = name.clone();
-        // It makes files, and waits for them.
-        let begun = tokio::task::spawn_blocking(move || {
-            let Gateway { streams, deliveries, places, runtime, .. } = &*gateway;
-            let opening = runtime.block_on(opening(&of_thread, &made, places, streams))?;
-            deliveries.begin(opening).map_err(of_deliveries)?;
-            deliveries.keep(&of_thread, Some(made)).map_err(of_deliveries)
-        });
-        begun.await.map_err(ApiError::failed)??;
-        Ok(json!({ "DeliveryStreamARN": self.arns.delivery_stream(&name) }))
+        let arn = self.arns.delivery_stream(&name);
+        self.one_at_a_time(move |gateway| {
+            let Gateway { streams, deliveries, places, runtime, .. } = gateway;
+            if deliveries.named(&name).is_some() {
+                return Err(exists(&name));
+            }
+            let opening = runtime.block_on(opening(&name, &made, places, streams))?;
+            // Whatever is put to it is delivered, also by the next run.
+            deliveries.keep(&name, made).map_err(of_deliveries)?;
+            deliveries.begin(opening).map_err(|error| {
+                let _ = deliveries.unkeep(&name);
+                of_deliveries(error)
+            })
+        })
+        .await?;
+        Ok(json!({ "DeliveryStreamARN": arn }))
     }
 
     async fn delete_delivery_stream(self: &Arc<Self>, name: String) -> Done {
-        self.known(&name)?;
-        let gateway = Arc::clone(self);
-        let deleted = tokio::task::spawn_blocking(move || gateway.deliveries.delete(&name));
-        deleted.await.map_err(ApiError::failed)?.map_err(of_deliveries)?;
+        self.one_at_a_time(move |gateway| {
+            let is_kept = gateway.deliveries.kept().map_err(of_deliveries)?.contains_key(&name);
+            match (gateway.deliveries.named(&name), is_kept) {
+                (Some(_), true) => gateway.deliveries.delete(&name).map_err(of_deliveries),
+                (Some(_), false) => {
+                    let message = format!("{name} is the pipeline's own: end the pipeline instead");
+                    Err(ApiError::new("ResourceInUseException", message))
+                }
+                // One that could not be begun.
+                (None, true) => gateway.deliveries.unkeep(&name).map_err(of_deliveries),
+                (None, false) => {
+                    Err(ApiError::missing(format!("there is no delivery stream {name}")))
+                }
+            }
+        })
+        .await?;
         Ok(json!({}))
     }
 
@@ -123,7 +136,7 @@ impl Gateway {
         let mut described = json!({
             "DeliveryStreamName": known.name,
             "DeliveryStreamARN": self.arns.delivery_stream(&known.name),
-            "DeliveryStreamStatus": "ACTIVE",
+            "DeliveryStreamStatus": if known.is_leaving { "DELETING" } else { "ACTIVE" },
             "DeliveryStreamType": kind_of(&known.source),
             "DeliveryStreamEncryptionConfiguration": { "Status": "DISABLED" },
             "VersionId": "1",
@@ -162,8 +175,11 @@ impl Gateway {
         let record = input
             .record
             .ok_or_else(|| ApiError::new("ValidationException", "Record is missing"))?;
-        let ids = self.put_directly(&input.delivery_stream_name, vec![record]).await?;
-        Ok(json!({ "RecordId": ids[0], "Encrypted": false }))
+        let put = self.put_directly(&input.delivery_stream_name, vec![record]).await?;
+        match &put[0] {
+            Ok(number) => Ok(json!({ "RecordId": number.to_string(), "Encrypted": false })),
+            Err(over) => Err(ApiError::new(THROTTLED, over.to_string())),
+        }
     }
 
     async fn put_batch(&self, input: Input) -> Done {
@@ -172,17 +188,27 @@ impl Gateway {
                 format!("1 to {MOST_RECORDS} records are taken, not {}", input.records.len());
             return Err(ApiError::new("ValidationException", message));
         }
-        let ids = self.put_directly(&input.delivery_stream_name, input.records).await?;
-        let answers: Vec<Value> = ids.into_iter().map(|id| json!({ "RecordId": id })).collect();
-        Ok(json!({ "FailedPutCount": 0, "Encrypted": false, "RequestResponses": answers }))
+        let put = self.put_directly(&input.delivery_stream_name, input.records).await?;
+        let failed = put.iter().filter(|record| record.is_err()).count();
+        let answers: Vec<Value> = put
+            .iter()
+            .map(|record| match record {
+                Ok(number) => json!({ "RecordId": number.to_string() }),
+                Err(over) => json!({ "ErrorCode": THROTTLED, "ErrorMessage": over.to_string() }),
+            })
+            .collect();
+        Ok(json!({ "FailedPutCount": failed, "Encrypted": false, "RequestResponses": answers }))
     }
 
     async fn put_directly(
         &self,
         name: &str,
         records: Vec<InputRecord>,
-    ) -> Result<Vec<String>, ApiError> {
+    ) -> Result<Vec<Result<SequenceNumber, OverLimit>>, ApiError> {
         let known = self.known(name)?;
+        if known.is_leaving {
+            return Err(ApiError::missing(format!("the delivery stream {name} is being deleted")));
+        }
         let Source::Direct(stream) = &known.source else {
             let message = format!(
                 "{name} delivers what is on the stream {}: put it there, or to a delivery stream of the \
@@ -210,13 +236,14 @@ impl Gateway {
             let message = format!("the records have {bytes} bytes: 4 MiB are taken at a time");
             return Err(ApiError::invalid(message));
         }
-        let put = self.streams.put(stream, incoming).await.map_err(ApiError::failed)?;
-        let ids = put.into_iter().map(|record| match record {
-            Ok(number) => Ok(number.to_string()),
-            Err(over) => Err(ApiError::new("ServiceUnavailableException", over.to_string())),
-        });
-        ids.collect()
+        self.streams.put(stream, incoming).await.map_err(ApiError::failed)
     }
+}
+
+const THROTTLED: &str = "ServiceUnavailableException";
+
+fn exists(name: &str) -> ApiError {
+    ApiError::new("ResourceInUseException", format!("there is a delivery stream {name} already"))
 }
 
 fn kind_of(source: &Source) -> &'static str {
@@ -257,7 +284,7 @@ fn of_deliveries(error: DeliveriesError) -> ApiError {
         }
         DeliveriesError::Missing { .. } => ApiError::missing(error.to_string()),
         DeliveriesError::TooMany => ApiError::new("LimitExceededException", error.to_string()),
-        DeliveriesError::Process(_) | DeliveriesError::Store(_) => {
+        DeliveriesError::Process(_) | DeliveriesError::Store(_) | DeliveriesError::Key(_) => {
             ApiError::invalid(error.to_string())
         }
         other => ApiError::failed(other),
@@ -303,29 +330,31 @@ async fn opening(
     Ok(Opening { spec, source, destination, told })
 }
 
-/// A delivery stream of an earlier run that can't be begun again.
-#[derive(Debug, thiserror::Error)]
-#[error("the delivery stream {name}, which an earlier run made, can't be begun: {problem}")]
-pub struct KeptProblem {
-    name: String,
-    problem: String,
-}
-
-/// Begins what the API made in earlier runs.
+/// Begins what the API made in earlier runs. What can't be begun is told of, and its records are kept.
 pub async fn begin_kept(
-    deliveries: Arc<Deliveries>,
+    deliveries: &Arc<Deliveries>,
     streams: &Streams,
     places: &Places,
-) -> Result<(), KeptProblem> {
-    let failed = |name: &str, problem: String| KeptProblem { name: name.to_string(), problem };
-    let kept = deliveries.kept().map_err(|error| failed("", error.to_string()))?;
-    for (name, made) in kept {
-        let opening = opening(&name, &made, places, streams).await;
-        let opening = opening.map_err(|error| failed(&name, error.message().to_string()))?;
-        let of_thread = Arc::clone(&deliveries);
-        let begun = tokio::task::spawn_blocking(move || of_thread.begin(opening)).await;
-        let begun = begun.map_err(|error| failed(&name, error.to_string()))?;
-        begun.map_err(|error| failed(&name, error.to_string()))?;
+    tell: Tell,
+) -> Result<(), DeliveriesError> {
+    for (name, made) in deliveries.kept()? {
+        let problem = match opening(&name, &made, places, streams).await {
+            Err(error) => Some(error.message().to_string()),
+            Ok(opening) => {
+                let deliveries = Arc::clone(deliveries);
+                let begun = tokio::task::spawn_blocking(move || deliveries.begin(opening)).await;
+                match begun {
+                    Ok(begun) => begun.err().map(|error| error.to_string()),
+                    Err(error) => Some(error.to_string()),
+                }
+            }
+        };
+        if let Some(problem) = problem {
+            tell(&format!(
+                "the delivery stream {name}, which an earlier run made, does not run: {problem}; its \
+                 records are kept, and DeleteDeliveryStream forgets it"
+            ));
+        }
     }
     Ok(())
 }

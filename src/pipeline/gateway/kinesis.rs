@@ -1,6 +1,7 @@
 //! The protocol of Kinesis: an operation's input comes in, its output goes out, by
 //! <https://docs.aws.amazon.com/kinesis/latest/APIReference/Welcome.html>.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -10,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
 use super::super::arn::{is_stream_name, stream_of};
@@ -54,6 +56,7 @@ struct Input {
     starting_sequence_number: Option<String>,
     timestamp: Option<f64>,
     shard_iterator: Option<String>,
+    #[serde(deserialize_with = "at_most_a_batch")]
     records: Vec<InputRecord>,
     #[serde(flatten)]
     record: InputRecord,
@@ -74,11 +77,11 @@ struct InputRecord {
 }
 
 impl Gateway {
-    pub(super) async fn kinesis(&self, operation: &str, request: Request) -> Response {
+    pub(super) async fn kinesis(self: &Arc<Self>, operation: &str, request: Request) -> Response {
         into_response(self.kinesis_operation(operation, request).await)
     }
 
-    async fn kinesis_operation(&self, operation: &str, request: Request) -> Done {
+    async fn kinesis_operation(self: &Arc<Self>, operation: &str, request: Request) -> Done {
         let body = self.operation_body(request).await?;
         let input: Input = input(&body.bytes)?;
         match operation {
@@ -106,7 +109,7 @@ impl Gateway {
         self.streams.named(Kind::Stream, name).ok_or_else(|| no_stream(name))
     }
 
-    async fn create_stream(&self, input: &Input) -> Done {
+    async fn create_stream(self: &Arc<Self>, input: &Input) -> Done {
         let name = named(input)?;
         if !is_stream_name(name) {
             let message = format!(
@@ -124,19 +127,27 @@ impl Gateway {
             let message = format!("ShardCount is {shards}: 1 to {MOST_SHARDS} are made");
             return Err(ApiError::invalid(message));
         }
-        let made = self.streams.create(Kind::Stream, name, shards, DEFAULT_RETENTION).await;
-        made.map_err(of_stream)?;
+        let name = name.to_string();
+        self.one_at_a_time(move |gateway| {
+            let made = gateway.streams.create(Kind::Stream, &name, shards, DEFAULT_RETENTION);
+            gateway.runtime.block_on(made).map(drop).map_err(of_stream)
+        })
+        .await?;
         Ok(Value::Null)
     }
 
-    async fn delete_stream(&self, input: &Input) -> Done {
+    async fn delete_stream(self: &Arc<Self>, input: &Input) -> Done {
         let stream = self.stream_in(input)?;
-        let is_source = |id: u32| self.deliveries.all().iter().any(|d| d.source.stream().id == id);
-        if is_source(stream.id) || stream.id == self.endpoint.stream().id {
-            let message = format!("a delivery stream reads {}: delete that first", stream.name);
-            return Err(ApiError::new("ResourceInUseException", message));
-        }
-        self.streams.delete(Kind::Stream, &stream.name).await.map_err(of_stream)?;
+        self.one_at_a_time(move |gateway| {
+            let Gateway { streams, deliveries, runtime, endpoint, .. } = gateway;
+            let delivered = deliveries.delivered().map_err(ApiError::failed)?;
+            if delivered.contains_key(&stream.id) || stream.id == endpoint.stream().id {
+                let message = format!("a delivery stream reads {}: delete that first", stream.name);
+                return Err(ApiError::new("ResourceInUseException", message));
+            }
+            runtime.block_on(streams.delete(Kind::Stream, &stream.name)).map_err(of_stream)
+        })
+        .await?;
         Ok(Value::Null)
     }
 
@@ -292,7 +303,7 @@ impl Gateway {
             "TRIM_HORIZON" => 0,
             "LATEST" => behind_all()?,
             "AT_SEQUENCE_NUMBER" => sequence_number()?,
-            "AFTER_SEQUENCE_NUMBER" => sequence_number()? + 1,
+            "AFTER_SEQUENCE_NUMBER" => sequence_number()?.saturating_add(1),
             "AT_TIMESTAMP" => {
                 let at = input.timestamp.filter(|at| at.is_finite());
                 let at = at.ok_or_else(|| ApiError::invalid("Timestamp is missing"))?;
@@ -345,10 +356,15 @@ impl Gateway {
         let storage = self.streams.storage();
         // It may wait for the disk, which other requests need not.
         let read = tokio::task::block_in_place(|| {
-            storage.records(key, iterator.next, |record| {
-                if record.arrival_us < too_old_us {
-                    return true;
+            // What is too old is still there where it was not delivered yet, and is not looked at.
+            let from = match storage.number_at(key, too_old_us)? {
+                Some(number) => number.max(iterator.next),
+                None => {
+                    storage.ends(key)?.map_or(0, |(_, last)| last.number + 1).max(iterator.next)
                 }
+            };
+            next = from;
+            storage.records(key, from, |record| {
                 if records.len() >= most || bytes >= MOST_READ_BYTES {
                     waiting_us = Some(record.arrival_us);
                     return false;
@@ -361,7 +377,7 @@ impl Gateway {
         });
         read.map_err(ApiError::failed)?;
         let behind =
-            waiting_us.map_or(0, |waiting| (now.timestamp_micros() - waiting).max(0) / 1_000);
+            waiting_us.map_or(0, |waiting| ((now.timestamp_micros() - waiting) / 1_000).max(1));
         let iterator = ShardIterator { next, made: now, ..iterator };
         Ok(json!({
             "Records": records,
@@ -372,6 +388,30 @@ impl Gateway {
 }
 
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
+
+/// Records of a batch. What is beyond one more than may be is not even read.
+fn at_most_a_batch<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<InputRecord>, D::Error> {
+    struct Batch;
+    impl<'de> Visitor<'de> for Batch {
+        type Value = Vec<InputRecord>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of 1 to {MOST_RECORDS} records")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut records = Vec::new();
+            while let Some(record) = list.next_element()? {
+                records.push(record);
+                if records.len() > MOST_RECORDS {
+                    return Err(serde::de::Error::invalid_length(records.len(), &self));
+                }
+            }
+            Ok(records)
+        }
+    }
+    input.deserialize_seq(Batch)
+}
 
 fn named(input: &Input) -> Result<&str, ApiError> {
     let by_arn = input.stream_arn.as_deref().and_then(stream_of);

@@ -15,7 +15,7 @@ mod protocol;
 mod server;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use axum::Router;
@@ -29,11 +29,12 @@ use tokio::runtime::Handle;
 use super::arn::Arns;
 use super::delivery::Deliveries;
 use super::stream::{Stream, Streams};
+use access::Hosts;
 pub use access::Token;
 pub use destination::{BucketsAt, Places, description};
 use endpoint::Endpoint;
 pub use endpoint::EndpointSpec;
-pub use firehose::{KeptProblem, begin_kept};
+pub use firehose::begin_kept;
 pub use log::{AccessLog, LogTo};
 use log::{LogLine, LogTime};
 use metrics::Requests;
@@ -60,6 +61,10 @@ pub struct Gateway {
     requests: Requests,
     bodies: body::Bodies,
     log: AccessLog,
+    /// Whoever makes or deletes streams and delivery streams.
+    changing: Mutex<()>,
+    /// Whose names requests may give as their host; `None`: any.
+    hosts: Option<Hosts>,
 }
 
 /// Who asks.
@@ -79,6 +84,8 @@ impl Gateway {
     ) -> Gateway {
         Gateway {
             endpoint: Endpoint::new(spec.endpoint, stream),
+            // Where a token is asked for, a page of the web does not know it.
+            hosts: spec.token.is_none().then_some(Hosts),
             token: spec.token,
             places: spec.places,
             runtime,
@@ -88,6 +95,7 @@ impl Gateway {
             requests: Requests::default(),
             bodies: body::Bodies::default(),
             log,
+            changing: Mutex::default(),
         }
     }
 
@@ -140,6 +148,9 @@ enum Door {
 
 impl Gateway {
     async fn dispatch(self: &Arc<Self>, request: Request, path: &str) -> (Door, Response) {
+        if let Some(Err(refused)) = self.hosts.map(|hosts| hosts.check(request.headers())) {
+            return (Door::Other, refusal(StatusCode::FORBIDDEN, &refused.to_string()));
+        }
         let target = request.headers().get("x-amz-target").and_then(|name| name.to_str().ok());
         if let Some((service, operation)) = target.and_then(|target| target.split_once('.')) {
             let operation = operation.to_string();

@@ -1,6 +1,8 @@
 //! JSON 1.1, the protocol of both services: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>.
 //! An operation's input is a JSON body, its output or its error is one, too.
 
+use std::sync::{Arc, PoisonError};
+
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -94,6 +96,20 @@ pub fn input<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 }
 
 impl Gateway {
+    /// Makes or deletes something: nobody else does meanwhile, and a client that goes away does not end
+    /// it in the middle. `change` may wait for the disk.
+    pub(super) async fn one_at_a_time(
+        self: &Arc<Self>,
+        change: impl FnOnce(&Gateway) -> Result<(), ApiError> + Send + 'static,
+    ) -> Result<(), ApiError> {
+        let gateway = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            let _one = gateway.changing.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&gateway)
+        });
+        done.await.map_err(ApiError::failed)?
+    }
+
     /// The body of an operation, for whoever may ask for it.
     pub(super) async fn operation_body(
         &self,

@@ -51,6 +51,8 @@ impl Allowance {
     pub fn take_record(&mut self, now: Instant, bytes: usize) -> bool {
         self.refill(now);
         let bytes = bytes as f64;
+        // What is more than a second gives, with its key, takes all of one.
+        let bytes = bytes.min(self.bytes.per_second);
         let is_within = self.records.left >= 1.0 && self.bytes.left >= bytes;
         if is_within {
             self.records.left -= 1.0;

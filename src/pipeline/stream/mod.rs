@@ -21,7 +21,7 @@ pub use iterator::{IteratorProblem, ShardIterator};
 use limits::Allowance;
 pub use shards::{SequenceNumber, Shard, hash_key, shard_id, shard_of, shards};
 use storage::NewRecord;
-pub use storage::{Record, ShardKey, Storage, StorageError};
+pub use storage::{Notes, Record, ShardKey, Storage, StorageError};
 
 /// Shards of a stream, at most.
 pub const MOST_SHARDS: u32 = 1_024;
@@ -52,7 +52,7 @@ struct Definition {
     retention_s: i64,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Definitions {
     /// Ids are not used again: records of a deleted stream may still lie there.
     next_id: u32,
@@ -115,6 +115,8 @@ pub struct Counted {
 impl Stream {
     fn open(definition: &Definition, limited: bool) -> Stream {
         let shards = shards(definition.shards);
+        // What is put to a delivery stream has other limits than a shard.
+        let limited = limited && definition.kind == Kind::Stream;
         let now = Instant::now();
         let allowance = |_: &Shard| Mutex::new(Allowance::full(now));
         Stream {
@@ -258,9 +260,11 @@ impl Streams {
             retention_s: retention.num_seconds(),
         };
         let stream = Arc::new(Stream::open(&definition, self.limited));
-        definitions.next_id += 1;
-        definitions.streams.push(definition);
-        self.keep(&definitions).await?;
+        let mut next = definitions.clone();
+        next.next_id += 1;
+        next.streams.push(definition);
+        self.keep(&next).await?;
+        *definitions = next;
         self.write().insert(slot(kind, name), Arc::clone(&stream));
         Ok(stream)
     }
@@ -295,9 +299,11 @@ impl Streams {
     ) -> Result<(), StreamError> {
         let mut definitions = self.definitions.lock().await;
         let seconds = retention.num_seconds();
-        let own = definitions.streams.iter_mut().filter(|known| known.id == stream.id);
+        let mut next = definitions.clone();
+        let own = next.streams.iter_mut().filter(|known| known.id == stream.id);
         own.for_each(|known| known.retention_s = seconds);
-        self.keep(&definitions).await?;
+        self.keep(&next).await?;
+        *definitions = next;
         stream.retention_s.store(seconds, Ordering::Relaxed);
         Ok(())
     }
@@ -308,9 +314,11 @@ impl Streams {
         let Some(stream) = self.named(kind, name) else {
             return Err(StreamError::Missing { name: name.to_string() });
         };
-        definitions.streams.retain(|known| known.id != stream.id);
-        definitions.deleted.push((stream.id, stream.shards.len() as u32));
-        self.keep(&definitions).await?;
+        let mut next = definitions.clone();
+        next.streams.retain(|known| known.id != stream.id);
+        next.deleted.push((stream.id, stream.shards.len() as u32));
+        self.keep(&next).await?;
+        *definitions = next;
         self.write().remove(&slot(kind, name));
         Ok(())
     }
@@ -365,9 +373,10 @@ impl Streams {
     }
 
     /// Removes records that are too old, and those of deleted streams; for a thread of its own.
-    /// `delivered` says up to which number a shard's records are not needed for delivery any more.
+    /// `delivered` says up to which number a shard's records are not needed for delivery any more;
+    /// `None` where no delivery stream has ever read it.
     /// The newest record of a shard stays: numbers go on from it.
-    pub fn trim(&self, delivered: impl Fn(ShardKey) -> u64) -> Result<(), StreamError> {
+    pub fn trim(&self, delivered: impl Fn(ShardKey) -> Option<u64>) -> Result<(), StreamError> {
         let now = Utc::now();
         for stream in self.read().values().cloned().collect::<Vec<_>>() {
             let too_old_us = (now - stream.retention()).timestamp_micros();
@@ -378,7 +387,12 @@ impl Streams {
                     continue;
                 }
                 let young = self.storage.number_at(key, too_old_us)?.unwrap_or(u64::MAX);
-                let until = (young - 1).min(delivered(key)).min(last.number - 1);
+                let needed = delivered(key).unwrap_or(match stream.kind {
+                    Kind::Stream => u64::MAX,
+                    // Its delivery stream has not begun yet.
+                    Kind::Direct => 0,
+                });
+                let until = (young - 1).min(needed).min(last.number - 1);
                 self.remove(key, first.number, until)?;
             }
         }
@@ -464,12 +478,12 @@ mod tests {
             let (first, last) = streams.storage.ends((stream.id, 0)).unwrap().unwrap();
             (first.number, last.number)
         };
-        streams.trim(|_| 3_000).unwrap();
+        streams.trim(|_| Some(3_000)).unwrap();
         assert_eq!(ends(), (3_001, 5_000));
-        streams.trim(|_| u64::MAX).unwrap();
+        streams.trim(|_| None).unwrap();
         assert_eq!(ends(), (5_000, 5_000));
         runtime.block_on(streams.delete(Kind::Stream, "a")).unwrap();
-        streams.trim(|_| u64::MAX).unwrap();
+        streams.trim(|_| None).unwrap();
         assert_eq!(streams.storage.ends((stream.id, 0)).unwrap(), None);
         let again = streams.create(Kind::Stream, "a", 1, DEFAULT_RETENTION);
         assert_ne!(runtime.block_on(again).unwrap().id, stream.id);

@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use axum::body::Bytes;
 use chrono::Utc;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// (stream, shard, number) → a record.
 const RECORDS: TableDefinition<(u32, u32, u64), &[u8]> = TableDefinition::new("records");
@@ -23,6 +24,10 @@ const NOTES: TableDefinition<&str, &[u8]> = TableDefinition::new("notes");
 
 /// Puts that wait for the writer; beyond it those who put wait.
 const WAITING: usize = 1 << 14;
+/// Their bytes, in KiB.
+const WAITING_KIB: u32 = 256 << 10;
+/// What the database keeps of its file in memory.
+const CACHE_BYTES: usize = 128 << 20;
 /// Bytes of records that are committed together.
 const COMMIT_BYTES: usize = 16 << 20;
 /// Records that one commit removes, so that nobody waits for it.
@@ -53,6 +58,12 @@ pub struct NewRecord {
     pub data: Bytes,
 }
 
+impl NewRecord {
+    fn size(&self) -> usize {
+        self.data.len() + self.partition_key.len()
+    }
+}
+
 /// A record as it is kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
@@ -74,7 +85,7 @@ type Answer = Box<dyn FnOnce(Result<(), Arc<StorageError>>)>;
 type Change = Box<dyn FnOnce(&mut Notes<'_, '_>) + Send>;
 
 enum Job {
-    Put(Vec<NewRecord>, Numbers),
+    Put(Vec<NewRecord>, Numbers, OwnedSemaphorePermit),
     Change(Change, oneshot::Sender<Result<(), Arc<StorageError>>>),
     /// Removes the first records of these numbers, as many as one commit removes.
     Remove(ShardKey, RangeInclusive<u64>, oneshot::Sender<Result<(), Arc<StorageError>>>),
@@ -106,6 +117,10 @@ pub struct Storage {
     path: String,
     database: Arc<Database>,
     jobs: Option<mpsc::Sender<Job>>,
+    /// What may still wait. A request that goes away leaves its records in the queue.
+    free_kib: Arc<Semaphore>,
+    /// Commits with records.
+    puts: Arc<AtomicU64>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -124,25 +139,44 @@ impl Storage {
             redb::Error::DatabaseAlreadyOpen => StorageError::Taken { path: shown.clone() },
             error => failure("can't open", &shown, error),
         };
-        let database = Database::create(&path).map_err(|error| failed(error.into()))?;
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE_BYTES);
+        let database = builder.create(&path).map_err(|error| failed(error.into()))?;
         // The file's own entry must outlive a power failure as its content does.
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(in_folder)?;
         let tails = begin(&database).map_err(failed)?;
         let database = Arc::new(database);
         let (jobs, waiting) = mpsc::channel(WAITING);
-        let writer = Writer { path: shown.clone(), database: Arc::clone(&database), tails };
+        let puts = Arc::new(AtomicU64::new(0));
+        let writer = Writer {
+            path: shown.clone(),
+            database: Arc::clone(&database),
+            tails,
+            puts: Arc::clone(&puts),
+        };
         let thread = std::thread::Builder::new().name("storage".to_string());
         let thread = thread.spawn(move || writer.run(waiting));
         let thread =
             thread.map_err(|source| StorageError::Folder { path: shown.clone(), source })?;
-        Ok(Storage { path: shown, database, jobs: Some(jobs), writer: Mutex::new(Some(thread)) })
+        Ok(Storage {
+            path: shown,
+            database,
+            jobs: Some(jobs),
+            free_kib: Arc::new(Semaphore::new(WAITING_KIB as usize)),
+            puts,
+            writer: Mutex::new(Some(thread)),
+        })
     }
 
     /// Keeps records. The answer comes once they are on the disk: their numbers, each one more than
     /// that of the record before it in its shard.
     pub async fn put(&self, records: Vec<NewRecord>) -> Result<Vec<u64>, Arc<StorageError>> {
+        let bytes: usize = records.iter().map(NewRecord::size).sum();
+        let kib = u32::try_from(bytes >> 10).unwrap_or(u32::MAX).min(WAITING_KIB - 1) + 1;
+        let free = Arc::clone(&self.free_kib).acquire_many_owned(kib).await;
+        let free = free.expect("nobody closes it");
         let (told, answer) = oneshot::channel();
-        self.hand_over(Job::Put(records, told)).await;
+        self.hand_over(Job::Put(records, told, free)).await;
         answer.await.unwrap_or_else(|_| Err(self.ended()))
     }
 
@@ -256,6 +290,26 @@ impl Storage {
         Ok(Some(low))
     }
 
+    /// A number that grows with each commit of records.
+    pub fn puts(&self) -> u64 {
+        self.puts.load(Ordering::Acquire)
+    }
+
+    /// All notes whose names begin so.
+    pub fn notes(&self, lead: &str) -> Result<Vec<(String, Vec<u8>)>, StorageError> {
+        self.read(|_, notes| {
+            let mut found = Vec::new();
+            for entry in notes.range(lead..)? {
+                let (name, value) = entry?;
+                if !name.value().starts_with(lead) {
+                    break;
+                }
+                found.push((name.value().to_string(), value.value().to_vec()));
+            }
+            Ok(found)
+        })
+    }
+
     /// A note, if there is one.
     pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
         self.read(|_, notes| Ok(notes.get(name)?.map(|value| value.value().to_vec())))
@@ -355,6 +409,7 @@ struct Writer {
     database: Arc<Database>,
     /// Of each shard that has records.
     tails: HashMap<ShardKey, Tail>,
+    puts: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -379,7 +434,10 @@ impl Writer {
         let written = self.write(batch, &mut moved, &mut answers);
         let done = match written {
             Ok(()) => {
-                self.tails.extend(moved);
+                if !moved.is_empty() {
+                    self.tails.extend(moved);
+                    self.puts.fetch_add(1, Ordering::Release);
+                }
                 Ok(())
             }
             Err(error) => Err(Arc::new(failure("can't write", &self.path, error))),
@@ -405,7 +463,7 @@ impl Writer {
             let now_us = Utc::now().timestamp_micros();
             for job in batch {
                 match job {
-                    Job::Put(new, told) => {
+                    Job::Put(new, told, free) => {
                         let mut given = Vec::with_capacity(new.len());
                         for record in &new {
                             let key = (record.stream, record.shard);
@@ -423,6 +481,7 @@ impl Writer {
                             tail.next += 1;
                         }
                         answers.push(Box::new(move |done| {
+                            drop(free);
                             let _ = told.send(done.map(|()| given));
                         }));
                     }
@@ -469,9 +528,7 @@ fn remove(
 
 fn size(job: &Job) -> usize {
     match job {
-        Job::Put(records, _) => {
-            records.iter().map(|record| record.data.len() + record.partition_key.len()).sum()
-        }
+        Job::Put(records, ..) => records.iter().map(NewRecord::size).sum(),
         Job::Change(..) | Job::Remove(..) => 0,
     }
 }
