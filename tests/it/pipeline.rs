@@ -85,48 +85,6 @@ impl Pipeline {
         let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
         (status, serde_json::from_str(body).unwrap_or_else(|_| json!(body)))
     }
-
-    /// Posts a body; the answer.
-    pub fn post(&self, body: &str) -> (u16, Value) {
-        self.request("POST /PROD/v1 HTTP/1.1", body)
-    }
-
-    /// Asks for an operation of one of the two services.
-    pub fn ask(&self, target: &str, input: &Value) -> (u16, Value) {
-        let head = format!("POST / HTTP/1.1\r\nx-amz-target: {target}");
-        self.request(&head, &input.to_string())
-    }
-
-    /// Ends it as Ctrl-C does: what is buffered is delivered.
-    pub fn end(self) {
-        assert_eq!(self.end_with_code(), 0);
-    }
-
-    /// The same, and how it ends.
-    pub fn end_with_code(mut self) -> i32 {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        self.child.wait().unwrap().code().unwrap()
-    }
-
-    /// Ends it as a power failure would, as far as a test can.
-    pub fn kill(self) {}
-
-    /// One request; the status and the body of its answer.
-    pub fn request(&self, head: &str, body: &str) -> (u16, Value) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let length = body.len();
-        let text = format!(
-            "{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(text.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or_else(|_| json!(body)))
-    }
 }
 
 /// A test that fails leaves no pipeline behind.

@@ -389,7 +389,7 @@ fn another_place_or_another_name_leaves_nothing_behind_in_silence() {
     }
     let elsewhere = place.run("pipeline --listen 127.0.0.1:0 --deliver elsewhere");
     assert_eq!(elsewhere.code, 1, "{}", elsewhere.stderr);
-    assert!(elsewhere.stderr.contains("--deliver s3://bucket/raw/"), "{}", elsewhere.stderr);
+    assert!(elsewhere.stderr.contains("decided for s3://bucket/raw/"), "{}", elsewhere.stderr);
     let mut other = start(place.command("pipeline --listen 127.0.0.1:0 --stream other"));
     let stderr = std::io::BufReader::new(other.stderr.take().unwrap());
     let said = std::io::BufRead::lines(stderr).next().unwrap().unwrap();

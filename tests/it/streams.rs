@@ -98,8 +98,10 @@ fn a_record_that_no_stream_takes_is_refused_alone() {
     let long = "x".repeat(1 << 20);
     std::fs::write(place.path().join("rows.csv"), format!("n,site\n0,0\n1,{long}\n2,2\n")).unwrap();
     let collector = Collector::start(Faults::default(), None);
-    send(&place, &collector, "kinesis://events", "")
-        .ends_and_says(3, &["sent      2 rows", "failed    1", "row 2: it has 10485"]);
+    send(&place, &collector, "kinesis://events", "").ends_and_says(
+        3,
+        &["sent      2 rows", "failed    1", "row 2: it has 10486", "takes 1048576"],
+    );
 }
 
 #[test]
