@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use arn::{Arns, is_stream_name};
 use delivery::{Begin, Deliveries, DeliveriesError, Opening, Source, Told};
@@ -32,7 +33,7 @@ pub use delivery::{
 use gateway::{AccessLog, Gateway, ServeError, ServerLimits};
 pub use gateway::{BucketsAt, EndpointSpec, GatewaySpec, LogTo, Places, Token};
 pub use stream::SequenceNumber;
-use stream::{Kind, Storage, StorageError, StreamError, Streams};
+use stream::{Kind, Storage, StorageError, Stream, StreamError, Streams};
 
 use crate::store::SourceUrl;
 
@@ -112,49 +113,16 @@ pub fn run(
     let log = AccessLog::open(&spec.log)
         .map_err(|source| PipelineError::Log { to: spec.log.clone(), source })?;
 
-    let arns = Arns::of(&spec.region);
-    let handle = runtime.handle().clone();
-    let deliveries = Arc::new(Deliveries::new(
-        Arc::clone(&streams),
-        spec.state.clone(),
-        arns.clone(),
-        handle.clone(),
-        spec.tell,
-    ));
-    let told = Told { created: Utc::now(), destination: description_of(spec) };
-    deliveries.begin(Opening {
-        spec: spec.delivery.clone(),
-        source: Source::Stream { stream: Arc::clone(&stream), begin: Begin::Oldest },
-        destination: spec.destination.clone(),
-        told: told.clone(),
-    })?;
-    deliveries.begin(Opening {
-        spec: DeliverySpec { name: direct, ..spec.delivery.clone() },
-        source: Source::Direct(direct_stream),
-        destination: spec.destination.clone(),
-        told,
-    })?;
-    runtime.block_on(gateway::begin_kept(
-        &deliveries,
-        &streams,
-        &spec.gateway.places,
-        spec.tell,
-    ))?;
-    for left in deliveries.left_behind()? {
-        let stream = left.strip_suffix(DIRECT_SUFFIX).unwrap_or(&left);
-        (spec.tell)(&format!(
-            "{left} of an earlier run has records that are not delivered; they are kept: start a pipeline \
-             with --stream {stream}"
-        ));
-    }
+    let handle = runtime.handle();
+    let deliveries = begin(spec, &streams, [stream.clone(), direct_stream], handle)?;
     let gateway = Arc::new(Gateway::new(
         spec.gateway.clone(),
-        arns,
+        Arns::of(&spec.region),
         stream,
         Arc::clone(&streams),
         Arc::clone(&deliveries),
         log,
-        handle,
+        handle.clone(),
     ));
 
     let no_more = AtomicBool::new(false);
@@ -174,6 +142,37 @@ pub fn run(
     let delivered = deliveries.end()?;
     kept_up?;
     Ok(delivered)
+}
+
+/// Begins all delivery streams: of the stream, of what is put directly, and those that the API made.
+fn begin(
+    spec: &PipelineSpec,
+    streams: &Arc<Streams>,
+    [stream, direct]: [Arc<Stream>; 2],
+    runtime: &Handle,
+) -> Result<Arc<Deliveries>, PipelineError> {
+    let (state, arns) = (spec.state.clone(), Arns::of(&spec.region));
+    let deliveries = Deliveries::new(Arc::clone(streams), state, arns, runtime.clone(), spec.tell);
+    let deliveries = Arc::new(deliveries);
+    let told = Told { created: Utc::now(), destination: description_of(spec) };
+    let own = |name: &str, source| Opening {
+        spec: DeliverySpec { name: name.to_string(), ..spec.delivery.clone() },
+        source,
+        destination: spec.destination.clone(),
+        told: told.clone(),
+    };
+    let name = direct.name.clone();
+    deliveries.begin(own(&stream.name.clone(), Source::Stream { stream, begin: Begin::Oldest }))?;
+    deliveries.begin(own(&name, Source::Direct(direct)))?;
+    runtime.block_on(gateway::begin_kept(&deliveries, streams, &spec.gateway.places, spec.tell))?;
+    for left in deliveries.left_behind()? {
+        let stream = left.strip_suffix(DIRECT_SUFFIX).unwrap_or(&left);
+        (spec.tell)(&format!(
+            "{left} of an earlier run has records that are not delivered; they are kept: start a pipeline \
+             with --stream {stream}"
+        ));
+    }
+    Ok(deliveries)
 }
 
 /// Writes the log out and removes records that are too old, until there is no more to do.

@@ -13,8 +13,9 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::super::stream::{Incoming, OverLimit, SequenceNumber, Stream, shard_id};
+use super::super::stream::{Incoming, OverLimit, SequenceNumber, Stream};
 use super::body::BodyProblem;
+use super::protocol::{told, told_of_batch};
 use super::{Gateway, access, json_response, refusal};
 
 /// How bodies become records.
@@ -178,23 +179,9 @@ fn status_of(problem: BodyProblem) -> StatusCode {
     }
 }
 
-fn told(number: &SequenceNumber) -> Value {
-    json!({ "SequenceNumber": number.to_string(), "ShardId": shard_id(number.shard) })
-}
-
 /// What `PutRecords` answers, with 429 where no record was taken.
 fn list_response(put: &[Result<SequenceNumber, OverLimit>]) -> Response {
-    let failed = put.iter().filter(|record| record.is_err()).count();
-    let records: Vec<Value> = put
-        .iter()
-        .map(|record| match record {
-            Ok(number) => told(number),
-            Err(over) => json!({
-                "ErrorCode": "ProvisionedThroughputExceededException",
-                "ErrorMessage": over.to_string(),
-            }),
-        })
-        .collect();
+    let (failed, records) = told_of_batch(put);
     let status = match failed == put.len() {
         true => StatusCode::TOO_MANY_REQUESTS,
         false => StatusCode::OK,

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::body::BodyProblem;
 use super::{Gateway, access};
+use crate::pipeline::stream::{OverLimit, SequenceNumber, shard_id};
 
 /// The largest batch, in base64, with everything around it.
 const MOST_BODY_BYTES: usize = 16 << 20;
@@ -59,6 +60,24 @@ impl IntoResponse for ApiError {
 pub fn unknown_operation(message: String) -> ApiError {
     ApiError::new("UnknownOperationException", message)
 }
+
+/// What is said of a record that was put: as Kinesis does, and API Gateway in its name.
+pub fn told(number: &SequenceNumber) -> Value {
+    json!({ "SequenceNumber": number.to_string(), "ShardId": shard_id(number.shard) })
+}
+
+/// What is said of each record of a batch, with how many were not taken.
+pub fn told_of_batch(put: &[Result<SequenceNumber, OverLimit>]) -> (usize, Vec<Value>) {
+    let failed = put.iter().filter(|record| record.is_err()).count();
+    let records = put.iter().map(|record| match record {
+        Ok(number) => told(number),
+        Err(over) => json!({ "ErrorCode": THROTTLED, "ErrorMessage": over.to_string() }),
+    });
+    (failed, records.collect())
+}
+
+/// Over the limits of a shard.
+pub const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
 /// What an operation gives back.
 pub type Done = Result<Value, ApiError>;

@@ -5,8 +5,10 @@
 
 mod iterator;
 mod limits;
+mod record;
 mod shards;
 mod storage;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -19,9 +21,11 @@ use serde::{Deserialize, Serialize};
 
 pub use iterator::{IteratorProblem, ShardIterator};
 use limits::Allowance;
+use record::NewRecord;
+pub use record::{Record, ShardKey};
 pub use shards::{SequenceNumber, Shard, hash_key, shard_id, shard_of, shards};
-use storage::NewRecord;
-pub use storage::{Notes, Record, ShardKey, Storage, StorageError};
+pub use storage::{Storage, StorageError};
+pub use writer::Notes;
 
 /// Shards of a stream, at most.
 pub const MOST_SHARDS: u32 = 1_024;

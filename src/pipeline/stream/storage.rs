@@ -1,10 +1,8 @@
 //! What the pipeline must not lose, in one file: the records of streams, and what has been delivered of
 //! them.
 //!
-//! One thread writes. It takes all that wait, commits them together, and then answers all of them: a
-//! record that was answered for is on the disk. Readers have their own snapshots.
+//! One thread writes ([`super::writer`]). Readers have their own snapshots.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -12,15 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use axum::body::Bytes;
-use chrono::Utc;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use redb::{Database, ReadableDatabase, TableDefinition};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::record::{NewRecord, Record, ShardKey, decoded};
+use super::writer::{Job, Notes, Writer, begin};
 
 /// (stream, shard, number) → a record.
-const RECORDS: TableDefinition<(u32, u32, u64), &[u8]> = TableDefinition::new("records");
+pub(super) const RECORDS: TableDefinition<(u32, u32, u64), &[u8]> = TableDefinition::new("records");
 /// Whatever else is kept, as JSON by name.
-const NOTES: TableDefinition<&str, &[u8]> = TableDefinition::new("notes");
+pub(super) const NOTES: TableDefinition<&str, &[u8]> = TableDefinition::new("notes");
 
 /// Puts that wait for the writer; beyond it those who put wait.
 const WAITING: usize = 1 << 14;
@@ -28,10 +27,6 @@ const WAITING: usize = 1 << 14;
 const WAITING_KIB: u32 = 256 << 10;
 /// What the database keeps of its file in memory.
 const CACHE_BYTES: usize = 128 << 20;
-/// Bytes of records that are committed together.
-const COMMIT_BYTES: usize = 16 << 20;
-/// Records that one commit removes, so that nobody waits for it.
-const REMOVED_TOGETHER: usize = 2_000;
 const FILE: &str = "pipeline.redb";
 
 /// Why nothing could be kept or read.
@@ -47,68 +42,6 @@ pub enum StorageError {
     Ended { path: String },
     #[error("the note {name:?} of {path} is damaged: {problem}")]
     Note { path: String, name: String, problem: String },
-}
-
-/// A record on its way in.
-#[derive(Clone, Debug)]
-pub struct NewRecord {
-    pub stream: u32,
-    pub shard: u32,
-    pub partition_key: String,
-    pub data: Bytes,
-}
-
-impl NewRecord {
-    fn size(&self) -> usize {
-        self.data.len() + self.partition_key.len()
-    }
-}
-
-/// A record as it is kept.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Record {
-    pub number: u64,
-    /// When it came, in µs since 1970; never less than that of the record before it in its shard.
-    pub arrival_us: i64,
-    pub partition_key: String,
-    pub data: Vec<u8>,
-}
-
-/// A stream's id, and the index of a shard of it.
-pub type ShardKey = (u32, u32);
-
-/// Where a commit is told: the numbers that the records have, in their order.
-type Numbers = oneshot::Sender<Result<Vec<u64>, Arc<StorageError>>>;
-/// Tells whoever waits how their commit went.
-type Answer = Box<dyn FnOnce(Result<(), Arc<StorageError>>)>;
-/// A change of notes that stands in one commit.
-type Change = Box<dyn FnOnce(&mut Notes<'_, '_>) + Send>;
-
-enum Job {
-    Put(Vec<NewRecord>, Numbers, OwnedSemaphorePermit),
-    Change(Change, oneshot::Sender<Result<(), Arc<StorageError>>>),
-    /// Removes the first records of these numbers, as many as one commit removes.
-    Remove(ShardKey, RangeInclusive<u64>, oneshot::Sender<Result<(), Arc<StorageError>>>),
-}
-
-/// The notes within a commit.
-pub struct Notes<'t, 'w> {
-    table: &'t mut redb::Table<'w, &'static str, &'static [u8]>,
-    failed: Option<redb::Error>,
-}
-
-impl Notes<'_, '_> {
-    pub fn set(&mut self, name: &str, value: &[u8]) {
-        if let Err(error) = self.table.insert(name, value) {
-            self.failed.get_or_insert(error.into());
-        }
-    }
-
-    pub fn remove(&mut self, name: &str) {
-        if let Err(error) = self.table.remove(name) {
-            self.failed.get_or_insert(error.into());
-        }
-    }
 }
 
 /// The file, open. Dropping it waits for what is being committed.
@@ -353,211 +286,14 @@ impl Drop for Storage {
     }
 }
 
-fn failure(what: &'static str, path: &str, error: redb::Error) -> StorageError {
+pub(super) fn failure(what: &'static str, path: &str, error: redb::Error) -> StorageError {
     StorageError::Database { what, path: path.to_string(), source: Box::new(error) }
-}
-
-/// What the next record of a shard goes on from.
-#[derive(Clone, Copy, Debug)]
-struct Tail {
-    next: u64,
-    arrival_us: i64,
-}
-
-impl Default for Tail {
-    fn default() -> Tail {
-        Tail { next: 1, arrival_us: 0 }
-    }
-}
-
-/// Makes the tables, and finds the end of each shard.
-fn begin(database: &Database) -> Result<HashMap<ShardKey, Tail>, redb::Error> {
-    let change = database.begin_write()?;
-    change.open_table(NOTES)?;
-    let mut tails = HashMap::new();
-    {
-        let records = change.open_table(RECORDS)?;
-        let mut from = Some((0, 0));
-        // From shard to shard: each is left behind by a search for what lies beyond its last number.
-        while let Some((stream, shard)) = from {
-            let mut rest = records.range((stream, shard, 0)..)?;
-            from = match rest.next() {
-                None => None,
-                Some(entry) => {
-                    let (stream, shard, _) = entry?.0.value();
-                    let mut own = records.range((stream, shard, 0)..=(stream, shard, u64::MAX))?;
-                    if let Some(last) = own.next_back() {
-                        let (key, value) = last?;
-                        let last = decoded(key.value().2, value.value());
-                        let tail = Tail { next: last.number + 1, arrival_us: last.arrival_us };
-                        tails.insert((stream, shard), tail);
-                    }
-                    match shard.checked_add(1) {
-                        Some(shard) => Some((stream, shard)),
-                        None => stream.checked_add(1).map(|stream| (stream, 0)),
-                    }
-                }
-            };
-        }
-    }
-    change.commit()?;
-    Ok(tails)
-}
-
-struct Writer {
-    path: String,
-    database: Arc<Database>,
-    /// Of each shard that has records.
-    tails: HashMap<ShardKey, Tail>,
-    puts: Arc<AtomicU64>,
-}
-
-impl Writer {
-    fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(first) = jobs.blocking_recv() {
-            let mut bytes = size(&first);
-            let mut batch = vec![first];
-            while bytes < COMMIT_BYTES
-                && let Ok(job) = jobs.try_recv()
-            {
-                bytes += size(&job);
-                batch.push(job);
-            }
-            self.commit(batch);
-        }
-    }
-
-    fn commit(&mut self, batch: Vec<Job>) {
-        let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
-        // What the tails become, once it is on the disk.
-        let mut moved: HashMap<ShardKey, Tail> = HashMap::new();
-        let written = self.write(batch, &mut moved, &mut answers);
-        let done = match written {
-            Ok(()) => {
-                if !moved.is_empty() {
-                    self.tails.extend(moved);
-                    self.puts.fetch_add(1, Ordering::Release);
-                }
-                Ok(())
-            }
-            Err(error) => Err(Arc::new(failure("can't write", &self.path, error))),
-        };
-        for answer in answers {
-            answer(done.clone());
-        }
-    }
-
-    /// Commits a batch. Whoever waits gets its answer prepared, whatever comes of it.
-    fn write(
-        &self,
-        batch: Vec<Job>,
-        moved: &mut HashMap<ShardKey, Tail>,
-        answers: &mut Vec<Answer>,
-    ) -> Result<(), redb::Error> {
-        let change: WriteTransaction = self.database.begin_write()?;
-        let mut failed: Option<redb::Error> = None;
-        {
-            let mut records = change.open_table(RECORDS)?;
-            let mut notes = change.open_table(NOTES)?;
-            let mut bytes = Vec::new();
-            let now_us = Utc::now().timestamp_micros();
-            for job in batch {
-                match job {
-                    Job::Put(new, told, free) => {
-                        let mut given = Vec::with_capacity(new.len());
-                        for record in &new {
-                            let key = (record.stream, record.shard);
-                            let tail = moved.entry(key).or_insert_with(|| {
-                                self.tails.get(&key).copied().unwrap_or_default()
-                            });
-                            // A clock that is set back does not show in a shard.
-                            tail.arrival_us = tail.arrival_us.max(now_us);
-                            encode(record, tail.arrival_us, &mut bytes);
-                            let key = (record.stream, record.shard, tail.next);
-                            if let Err(error) = records.insert(key, &bytes[..]) {
-                                failed.get_or_insert(error.into());
-                            }
-                            given.push(tail.next);
-                            tail.next += 1;
-                        }
-                        answers.push(Box::new(move |done| {
-                            drop(free);
-                            let _ = told.send(done.map(|()| given));
-                        }));
-                    }
-                    Job::Change(apply, told) => {
-                        let mut notes = Notes { table: &mut notes, failed: None };
-                        apply(&mut notes);
-                        if let Some(error) = notes.failed {
-                            failed.get_or_insert(error);
-                        }
-                        answers.push(Box::new(move |done| {
-                            let _ = told.send(done);
-                        }));
-                    }
-                    Job::Remove((stream, shard), numbers, told) => {
-                        if let Err(error) = remove(&mut records, (stream, shard), numbers) {
-                            failed.get_or_insert(error);
-                        }
-                        answers.push(Box::new(move |done| {
-                            let _ = told.send(done);
-                        }));
-                    }
-                }
-            }
-        }
-        match failed {
-            // Dropped, the transaction changes nothing.
-            Some(error) => Err(error),
-            None => Ok(change.commit()?),
-        }
-    }
-}
-
-fn remove(
-    records: &mut redb::Table<'_, (u32, u32, u64), &'static [u8]>,
-    (stream, shard): ShardKey,
-    numbers: RangeInclusive<u64>,
-) -> Result<(), redb::Error> {
-    let range = (stream, shard, *numbers.start())..=(stream, shard, *numbers.end());
-    for gone in records.extract_from_if(range, |_, _| true)?.take(REMOVED_TOGETHER) {
-        gone?;
-    }
-    Ok(())
-}
-
-fn size(job: &Job) -> usize {
-    match job {
-        Job::Put(records, ..) => records.iter().map(NewRecord::size).sum(),
-        Job::Change(..) | Job::Remove(..) => 0,
-    }
-}
-
-/// Arrival, length of the partition key, partition key, data.
-fn encode(record: &NewRecord, arrival_us: i64, bytes: &mut Vec<u8>) {
-    bytes.clear();
-    bytes.extend(arrival_us.to_le_bytes());
-    // A partition key has at most 256 characters.
-    bytes.extend((record.partition_key.len() as u16).to_le_bytes());
-    bytes.extend(record.partition_key.as_bytes());
-    bytes.extend(&record.data);
-}
-
-fn decoded(number: u64, bytes: &[u8]) -> Record {
-    let (arrival, rest) = bytes.split_at(8);
-    let (len, rest) = rest.split_at(2);
-    let len = u16::from_le_bytes(len.try_into().expect("2 bytes"));
-    let (key, data) = rest.split_at(usize::from(len));
-    Record {
-        number,
-        arrival_us: i64::from_le_bytes(arrival.try_into().expect("8 bytes")),
-        partition_key: String::from_utf8_lossy(key).into_owned(),
-        data: data.to_vec(),
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Bytes;
+
     use super::*;
 
     fn record(shard: u32, data: &str) -> NewRecord {
