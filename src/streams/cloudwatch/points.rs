@@ -16,7 +16,7 @@ pub enum Statistic {
     Maximum,
 }
 
-/// The metrics that are asked for; their places are those of the points in [`Counted::of`].
+/// The metrics that are asked for; their places are those of the points that come of them.
 pub const METRICS: [(&str, Statistic); 5] = [
     ("DeliveryToS3.Records", Statistic::Sum),
     ("IncomingRecords", Statistic::Sum),
