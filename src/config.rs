@@ -403,6 +403,8 @@ pub struct TraceConfig {
     /// The name of a Kinesis stream.
     pub stream: Option<(String, Reach)>,
     pub delivery_stream: Option<String>,
+    /// How AWS is asked of it.
+    pub reach: Reach,
     /// `None`: what was delivered is not looked at.
     pub input: Option<InputConfig>,
     pub wait: Duration,

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::windows::{job_error, json_text, open_raw, read_spec};
@@ -11,8 +11,8 @@ use crate::config::{InputConfig, Source, SourceUrl, TraceConfig, value::duration
 use crate::error::{Error, ExitCode, Interrupt, printable};
 use crate::progress::Progress;
 use crate::trace::{
-    Hop, Mark, Metrics, Names, Reading, Sending, State, Summary, Trace, TraceError, TraceSpec,
-    Verdict, trace as follow, verdict,
+    Delivery, Hop, Mark, Metrics, Names, Reading, Sending, State, Summary, Trace, TraceError,
+    TraceSpec, Verdict, counted_text, trace as follow, verdict,
 };
 use crate::window::Window;
 
@@ -103,26 +103,31 @@ fn delivery_name(config: &TraceConfig) -> Option<String> {
     config.delivery_stream.clone().or_else(of_stream)
 }
 
-/// Who is asked what a delivery stream delivered.
-fn delivery(config: &TraceConfig) -> Result<Metrics, String> {
-    let (Some(origin), Some((stream, _))) = (&config.local, &config.stream) else {
-        let name = delivery_name(config).unwrap_or_else(|| "the delivery stream".to_string());
-        return Err(format!(
-            "only the pipeline of this machine says it; see DeliveryToS3.Records of {name} in CloudWatch"
-        ));
-    };
-    let url = format!("{origin}/metrics").parse().map_err(|_| format!("{origin} has no pages"))?;
-    let delivery = delivery_name(config).unwrap_or_default();
-    Ok(Metrics { url, delivery, stream: stream.clone() })
+/// Who is asked what a delivery stream delivered: where the endpoint is on this machine its pages, else CloudWatch.
+fn delivery(config: &TraceConfig) -> Result<Delivery, String> {
+    if let (Some(origin), Some((stream, _))) = (&config.local, &config.stream) {
+        let url = format!("{origin}/metrics").parse();
+        let url = url.map_err(|_| format!("{origin} has no pages"))?;
+        let delivery = delivery_name(config).unwrap_or_default();
+        return Ok(Delivery::Pages(Metrics { url, delivery, stream: stream.clone() }));
+    }
+    match &config.delivery_stream {
+        Some(name) => Ok(Delivery::CloudWatch(name.clone(), config.reach.clone())),
+        None => Err("no --delivery-stream is given, of which CloudWatch tells what it delivered"
+            .to_string()),
+    }
 }
 
 /// `gateway 10, stream 10, delivery 0 of 10`
 fn counts(trace: &Trace) -> String {
-    let counts: Vec<String> = trace
-        .summaries()
-        .iter()
-        .map(|summary| format!("{} {}", summary.hop.name(), summary.count))
-        .collect();
+    let of = |hop: Hop| match trace.hop(hop) {
+        State::Asked(seen) => Some(format!("{} {}", hop.name(), seen.count())),
+        State::Counted(_) => {
+            trace.at_most(hop).map(|most| format!("{} at most {most}", hop.name()))
+        }
+        State::NotAsked(_) => None,
+    };
+    let counts: Vec<String> = Hop::ALL.into_iter().filter_map(of).collect();
     format!("{} of {}", counts.join(", "), trace.count)
 }
 
@@ -136,6 +141,13 @@ fn table(mark: &Mark, trace: &Trace, verdict: &Verdict) -> String {
             (Some(summary), _) => text.push_str(&row(summary, trace.count)),
             (None, State::NotAsked(why)) => {
                 text.push_str(&format!("{:<9} not asked: {}\n", hop.name(), printable(why)));
+            }
+            (None, State::Counted(counted)) => {
+                let head = match trace.at_most(hop).filter(|_| !trace.is_late(hop)) {
+                    Some(most) => format!("at most {most} of {}", trace.count),
+                    None => "late".to_string(),
+                };
+                text.push_str(&format!("{:<9} {head}: {}\n", hop.name(), counted_text(counted)));
             }
             (None, State::Asked(_)) => {}
         }
@@ -175,6 +187,16 @@ fn document(mark: &Mark, trace: &Trace, verdict: &Verdict) -> Value {
         (Some(one), _) => json!({
             "hop": hop.name(), "asked": true, "records": one.count, "lost": one.lost,
             "duplicates": one.duplicates, "p50_ms": ms(one.p50), "max_ms": ms(one.max),
+        }),
+        (None, State::Counted(counted)) => json!({
+            "hop": hop.name(), "asked": true, "records": trace.at_most(hop),
+            "at_most": !trace.is_late(hop), "lost": null, "duplicates": null, "p50_ms": null,
+            "max_ms": null,
+            "cloudwatch": {
+                "since": counted.since_utc.to_rfc3339_opts(SecondsFormat::Secs, true),
+                "delivered": counted.delivered, "taken_in": counted.taken_in,
+                "success": counted.success, "oldest_s": counted.oldest.map(|age| age.as_secs_f64()),
+            },
         }),
         (None, State::NotAsked(why)) => json!({"hop": hop.name(), "asked": false, "reason": why}),
         (None, State::Asked(_)) => Value::Null,

@@ -220,6 +220,7 @@ impl Meaning<'_> {
                 }
             },
         };
+        let aws = Reach { token: None, ..self.reach(&args.s3, &args.token) };
         let mut reach = self.reach(&args.s3, &args.token);
         if let Some(origin) = local {
             // The pipeline speaks Kinesis at the address of its gateway; --endpoint-url is that of S3.
@@ -233,6 +234,7 @@ impl Meaning<'_> {
             local: local.map(str::to_string),
             stream: stream.map(|name| (name, reach)),
             delivery_stream: args.layout.delivery_stream.clone(),
+            reach: aws,
             input: has_source.then(|| self.traced_input(args)).transpose()?,
             wait: what.wait.to_std().unwrap_or_default(),
             json: args.json.json,

@@ -61,7 +61,7 @@ impl Reach {
 
     /// Region, endpoint and credentials. `variable` names an endpoint for one service alone, as all AWS
     /// tools understand it.
-    async fn shared(&self, variable: &str) -> Result<SdkConfig, StreamError> {
+    pub(super) async fn shared(&self, variable: &str) -> Result<SdkConfig, StreamError> {
         let mut options = self.options.clone();
         let own_endpoint = std::env::var(variable).ok().filter(|url| !url.is_empty());
         options.endpoint_url = own_endpoint.or(options.endpoint_url);

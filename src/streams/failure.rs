@@ -33,7 +33,7 @@ pub struct Failure {
     /// As the server asked.
     pub after: Option<Duration>,
     pub reason: String,
-    /// Empty where nobody answered.
+    /// The status where an answer has none; empty where nobody answered.
     code: String,
 }
 
@@ -64,6 +64,9 @@ const HOPELESS: [&str; 10] = [
     "NotAuthorized",
     "KMS",
 ];
+
+/// In place of a code, where an answer has none.
+const FORBIDDEN: &str = "status 403";
 
 impl Failure {
     pub(super) fn of<E>(error: &SdkError<E, HttpResponse>) -> Failure
@@ -108,12 +111,35 @@ impl Failure {
             true => format!("status {status}"),
             false => shown(&text.join(": ")),
         };
-        Failure { kind, after, reason, code: code.to_string() }
+        let code = if code.is_empty() { format!("status {status}") } else { code.to_string() };
+        Failure { kind, after, reason, code }
     }
 
     /// An answer that contradicts its request.
     pub(super) fn nonsense(reason: String) -> Failure {
         Failure { kind: Kind::Again, after: None, reason, code: String::new() }
+    }
+
+    /// What to do about it, for a request that needs `permission`.
+    pub(super) fn advice(&self, permission: &str) -> String {
+        let advice = match self.code.as_str() {
+            code if code.contains("AccessDenied") || code == FORBIDDEN => {
+                return format!("the credentials need {permission}");
+            }
+            "" if self.kind == Kind::Hopeless => {
+                "give --profile, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in with \
+                 `aws sso login`"
+            }
+            "" => "check --endpoint-url, --region and the network",
+            _ if self.kind == Kind::Again => "run again later",
+            _ => "check the credentials, the token, and --region",
+        };
+        advice.to_string()
+    }
+
+    #[cfg(feature = "cloudwatch")]
+    pub(super) fn has_code(&self, part: &str) -> bool {
+        self.code.contains(part)
     }
 
     /// The error of a stream that can't be `done`, for which `permission` is needed.
@@ -123,25 +149,17 @@ impl Failure {
         done: &'static str,
         permission: &str,
     ) -> StreamError {
-        let code = self.code.as_str();
-        let advice = match code {
-            _ if code.contains("ResourceNotFound") => {
+        let advice = match self.code.as_str() {
+            code if code.contains("ResourceNotFound") => {
                 "check its name, --region, --profile and --endpoint-url".to_string()
             }
-            _ if code.contains("AccessDenied") => {
-                format!("the credentials need {permission} on it")
+            code if code.contains("AccessDenied") => {
+                format!("{} on it", self.advice(permission))
             }
-            _ if code.contains("KMS") => {
+            code if code.contains("KMS") => {
                 "the stream is encrypted: check its key, and the permission to use it".to_string()
             }
-            "" if self.kind == Kind::Hopeless => {
-                "give --profile, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in with \
-                 `aws sso login`"
-                    .to_string()
-            }
-            "" => "check --endpoint-url, --region and the network".to_string(),
-            _ if self.kind == Kind::Again => "run again later".to_string(),
-            _ => "check the credentials, the token, and --region".to_string(),
+            _ => self.advice(permission),
         };
         StreamError::Refused { stream: stream.clone(), done, reason: self.reason, advice }
     }
@@ -182,6 +200,9 @@ mod tests {
         assert!(
             denied.contains("kinesis://a can't be read") && denied.contains("kinesis:GetRecords")
         );
+        assert!(text("").contains("check the credentials"));
+        let forbidden = Failure::reply(403, "", "", None).advice("logs:FilterLogEvents");
+        assert!(forbidden.contains("need logs:FilterLogEvents"));
         assert!(text("ResourceNotFoundException").contains("check its name"));
         assert!(!denied.contains('\u{1b}'));
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::streams::Counted;
+
 /// The places that a record passes, in their order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Hop {
@@ -63,9 +65,11 @@ impl Seen {
 }
 
 /// What is known of a hop.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum State {
     Asked(Seen),
+    /// It counts records and can't tell ours from others, so that it bounds how many of ours it has.
+    Counted(Counted),
     /// Why it was not.
     NotAsked(String),
 }
@@ -95,11 +99,21 @@ impl Trace {
         &self.hops[hop as usize]
     }
 
-    /// What was seen at a hop; `None` where it is not asked.
+    /// What was seen at a hop; `None` where single records are not asked for.
     pub fn seen(&mut self, hop: Hop) -> Option<&mut Seen> {
         match &mut self.hops[hop as usize] {
             State::Asked(seen) => Some(seen),
-            State::NotAsked(_) => None,
+            State::Counted(_) | State::NotAsked(_) => None,
+        }
+    }
+
+    /// How many of ours a hop that counts has at most, as far as it knows by now.
+    pub fn at_most(&self, hop: Hop) -> Option<u32> {
+        match self.hop(hop) {
+            State::Counted(counted) => {
+                Some(counted.delivered.unwrap_or(0).min(u64::from(self.count)) as u32)
+            }
+            State::Asked(_) | State::NotAsked(_) => None,
         }
     }
 
@@ -107,14 +121,27 @@ impl Trace {
         matches!(self.hop(hop), State::Asked(seen) if seen.has(n))
     }
 
-    /// True once every record was seen at every hop that comes behind one where it was seen.
+    /// True where a hop that counts says less than a hop behind it has seen: its counts come late.
+    pub fn is_late(&self, hop: Hop) -> bool {
+        self.at_most(hop).is_some_and(|most| {
+            self.summaries().iter().any(|other| other.hop > hop && other.count > most)
+        })
+    }
+
+    /// True once every record was seen at every hop that comes behind one where it was seen. Counts, which come
+    /// late, are waited for only where no hop behind them sees the records themselves.
     pub fn is_over(&self) -> bool {
-        let start = match self.hop(Hop::Gateway) {
+        let start: Vec<u32> = match self.hop(Hop::Gateway) {
             State::Asked(_) => (0..self.count).filter(|n| self.has(Hop::Gateway, *n)).collect(),
-            State::NotAsked(_) => (0..self.count).collect::<Vec<u32>>(),
+            State::Counted(_) | State::NotAsked(_) => (0..self.count).collect(),
         };
+        let is_seen_behind = matches!(self.hop(Hop::Object), State::Asked(_));
         let missing = |hop: &Hop| match self.hop(*hop) {
             State::Asked(seen) => start.iter().any(|n| !seen.has(*n)),
+            State::Counted(_) if is_seen_behind => false,
+            State::Counted(_) => {
+                self.at_most(*hop).is_some_and(|most| (most as usize) < start.len())
+            }
             State::NotAsked(_) => false,
         };
         !Hop::ALL[1..].iter().any(missing)
@@ -125,11 +152,11 @@ impl Trace {
         self.summaries().iter().all(|summary| summary.lost.is_empty() && summary.duplicates == 0)
     }
 
-    /// The asked hops.
+    /// The hops that see records themselves.
     pub fn summaries(&self) -> Vec<Summary> {
         let of = |hop: Hop| match self.hop(hop) {
             State::Asked(seen) => Some(self.summary(hop, seen)),
-            State::NotAsked(_) => None,
+            State::Counted(_) | State::NotAsked(_) => None,
         };
         Hop::ALL.into_iter().filter_map(of).collect()
     }
@@ -191,6 +218,31 @@ mod tests {
         };
         assert_eq!(trace.summaries(), [summary]);
         assert!(!trace.is_over() && !trace.is_complete());
+    }
+
+    #[test]
+    fn a_count_is_at_most_all_of_ours_and_waited_for_where_nobody_sees_better() {
+        let counted = |delivered| {
+            State::Counted(Counted {
+                since_utc: DateTime::UNIX_EPOCH,
+                delivered,
+                taken_in: None,
+                success: None,
+                oldest: None,
+            })
+        };
+        let mut trace = Trace::new(2);
+        for (delivered, most, is_over) in
+            [(None, 0, false), (Some(1), 1, false), (Some(2), 2, true), (Some(u64::MAX), 2, true)]
+        {
+            trace.set(Hop::Delivery, counted(delivered));
+            assert_eq!((trace.at_most(Hop::Delivery), trace.is_over()), (Some(most), is_over));
+        }
+        let mut both = Seen::default();
+        (0..2).for_each(|n| both.add(n, None));
+        trace.set(Hop::Delivery, counted(None));
+        trace.set(Hop::Object, State::Asked(both));
+        assert!(trace.is_over());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!
 //! Nothing is changed anywhere but for the records that are sent.
 
+mod delivery;
 mod hops;
 mod mark;
 mod metrics;
@@ -23,13 +24,14 @@ use chrono::Utc;
 use crate::job::JobError;
 use crate::send::{Endpoint, PostSpec, SendError, Sent};
 use crate::streams::{Reach, Stream, StreamError};
+use delivery::Watching;
 pub use hops::{Hop, Seen, State, Summary, Trace};
 pub use mark::{Mark, Marked, NoMark};
 use objects::Objects;
 pub use objects::Reading;
 pub use stream::Metrics;
 use stream::Places;
-pub use verdict::{Names, Verdict, verdict};
+pub use verdict::{Names, Verdict, counted_text, verdict};
 
 /// What is traced, and where it is looked for.
 pub struct TraceSpec {
@@ -40,9 +42,17 @@ pub struct TraceSpec {
     pub count: u32,
     /// Each of the others: a way to ask, or why it is not asked.
     pub stream: Result<(String, Reach), String>,
-    pub delivery: Result<Metrics, String>,
+    pub delivery: Result<Delivery, String>,
     pub reading: Result<Reading, String>,
     pub wait: Duration,
+}
+
+/// Who says what a delivery stream delivered.
+pub enum Delivery {
+    /// The pipeline of this machine, record by record.
+    Pages(Metrics),
+    /// CloudWatch, of a delivery stream's name.
+    CloudWatch(String, Reach),
 }
 
 /// Where marked records come from.
@@ -117,6 +127,10 @@ pub fn trace(
         Ok((name, reach)) => Some(Stream::open(name, reach)?),
         Err(_) => None,
     };
+    let mut watching = match &spec.delivery {
+        Ok(Delivery::CloudWatch(name, reach)) => Some(Watching::open(name, reach, &mut trace)),
+        _ => None,
+    };
     let mut places = Places::new();
     let mut accepted = 0;
     match (&spec.sending, &endpoint) {
@@ -152,7 +166,10 @@ pub fn trace(
             }
             looked?;
         }
-        if let (Ok(metrics), Some(endpoint)) = (&spec.delivery, &endpoint)
+        if let Some(watching) = &mut watching {
+            watching.look(mark, &mut trace, false, interrupted);
+        }
+        if let (Ok(Delivery::Pages(metrics)), Some(endpoint)) = (&spec.delivery, &endpoint)
             && let Some(why) = stream::look_at_metrics(metrics, endpoint, &places, &mut trace)
         {
             // Who is not asked is not waited for.
@@ -171,6 +188,9 @@ pub fn trace(
         tell(&trace, left);
         pause(left.min(ASK_EVERY), interrupted);
     }
+    if let Some(watching) = &mut watching {
+        watching.look(mark, &mut trace, true, interrupted);
+    }
     names.key = objects.keys.first().cloned();
     names.objects = objects.objects;
     names.problem =
@@ -178,6 +198,11 @@ pub fn trace(
             true => why,
             false => format!("{place}: {why}"),
         });
+    if let Ok(Delivery::CloudWatch(name, reach)) = &spec.delivery
+        && let Some(Hop::Delivery | Hop::Object) = verdict(&trace, &names).lost_at
+    {
+        names.log = delivery::errors(name, reach, mark, interrupted);
+    }
     Ok(Traced { trace, names })
 }
 

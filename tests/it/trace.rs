@@ -117,3 +117,32 @@ fn the_pipeline_of_this_machine_is_traced_from_its_first_record_on() {
         assert_eq!(hop(&document, name)["records"], 10, "{document:#}");
     }
 }
+
+#[test]
+fn a_cloudwatch_that_can_not_be_asked_fails_no_trace() {
+    let place = Place::new();
+    let collector = Collector::start(Faults::default(), Some(place.raw()));
+    let ran = traced(&place, &collector, "--count 3 --json").ends(0);
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let mark = document["mark"].as_str().unwrap();
+    // Nobody listens there, or the build has no client for it.
+    let endpoint = "http://127.0.0.1:9";
+    let says = match cfg!(feature = "cloudwatch") {
+        true => "delivery  not asked: CloudWatch gave no metrics of events: ",
+        false => {
+            "delivery  not asked: this rawcat does not ask CloudWatch: build it with `cargo install"
+        }
+    };
+    let line = format!(
+        "trace --mark {mark} --count 3 --wait 1s --delivery-stream events --endpoint-url {endpoint}"
+    );
+    place.run(&line).ends_and_says(0, &[says, "read         3 of 3", "complete: every record"]);
+    // No names of other machines without TLS.
+    let mut command = place.command(&line);
+    command.env("AWS_ENDPOINT_URL_CLOUDWATCH", "http://monitoring.invalid");
+    let ran = crate::place::ran(command.output().unwrap()).ends(0);
+    let refused = ran.stdout.contains("http://monitoring.invalid");
+    assert_eq!(refused, cfg!(feature = "cloudwatch"), "{}", ran.stdout);
+    let line = format!("trace --mark {mark} --count 3 --wait 1s");
+    place.run(&line).ends_and_says(0, &["delivery  not asked: no --delivery-stream is given"]);
+}
