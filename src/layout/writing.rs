@@ -26,7 +26,7 @@ pub struct Named<'a> {
     pub id: &'a str,
     /// With its dot, or empty.
     pub extension: &'a str,
-    /// Partition keys and their values, and the type of errors as [`RECOVERED`].
+    /// Partition keys and their values, and the type of errors as [`super::RECOVERED`].
     pub values: &'a [(&'a str, &'a str)],
 }
 

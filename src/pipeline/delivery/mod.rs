@@ -132,7 +132,8 @@ impl Delivery {
     fn batch_bytes(&self) -> usize {
         match &self.spec.transform {
             Some(transform) => transform.batch_bytes,
-            None => TOGETHER_BYTES.min(self.spec.buffer_bytes),
+            // A fraction of the buffer, so that an object is not much larger than it.
+            None => TOGETHER_BYTES.min(self.spec.buffer_bytes / 8),
         }
     }
 
