@@ -133,7 +133,7 @@ impl Delivery {
         match &self.spec.transform {
             Some(transform) => transform.batch_bytes,
             // A fraction of the buffer, so that an object is not much larger than it.
-            None => TOGETHER_BYTES.min(self.spec.buffer_bytes / 8),
+            None => TOGETHER_BYTES.min(self.spec.buffer_bytes / 8).max(1),
         }
     }
 
