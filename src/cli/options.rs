@@ -12,9 +12,10 @@ use chrono_tz::Tz;
 use clap::{Args, ValueEnum, ValueHint};
 
 use crate::config::value::{
-    PictureSize, TypedColumn, parse_column, parse_columns, parse_count, parse_duration,
-    parse_error_prefix, parse_expression, parse_key_query, parse_prefix, parse_record_size,
-    parse_size, parse_small_count, parse_step, parse_zones,
+    PictureSize, TypedColumn, parse_address, parse_column, parse_columns, parse_count,
+    parse_delimiter, parse_duration, parse_error_prefix, parse_expression, parse_extension,
+    parse_key_query, parse_prefix, parse_record_size, parse_size, parse_small_count, parse_step,
+    parse_zones,
 };
 use crate::config::zone;
 use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
@@ -361,7 +362,7 @@ pub struct PinArgs {
 #[command(next_help_heading = "What comes in")]
 pub struct GatewayArgs {
     /// The address to listen on; a port of 0 is any that is free
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7117")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7117", value_parser = parse_address)]
     pub listen: SocketAddr,
 
     /// Shards of the stream
@@ -439,9 +440,14 @@ pub struct RowsArgs {
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<String>,
 
-    /// What the rows are (default: by the name of the file)
+    /// What the rows are (default: by the name of the file, else by its first character)
     #[arg(long, value_enum, value_name = "FORM", hide_short_help = true)]
     pub rows: Option<RowsKind>,
+
+    /// What stands between the fields of a CSV: one character, or tab
+    #[arg(long, value_name = "CHAR", default_value = ",", value_parser = parse_delimiter,
+        hide_short_help = true)]
+    pub delimiter: u8,
 
     /// How the characters of the file are written
     #[arg(long, value_enum, value_name = "NAME", default_value = "auto", hide_short_help = true)]
@@ -544,7 +550,7 @@ pub struct DeliveryArgs {
     pub newline: bool,
 
     /// What object names end with, in place of .gz and the like
-    #[arg(long, value_name = ".EXT", hide_short_help = true)]
+    #[arg(long, value_name = ".EXT", value_parser = parse_extension, hide_short_help = true)]
     pub file_extension: Option<String>,
 
     /// Take records apart that are several: `json`, or the text that stands between them

@@ -23,6 +23,12 @@ pub fn send(config: &SendConfig, interrupt: &Interrupt) -> Result<ExitCode, Erro
     let report = send_rows(spec, &name, input, &progress, interrupt.flag());
     progress.finish();
     let report = match report {
+        Err(SendError::Interrupted) if spec.resume.is_none() => {
+            say(
+                "rawcat: what was sent stays sent: --resume FILE would go on behind it the next time",
+            );
+            return Err(Error::Interrupted { publishing: false });
+        }
         Err(SendError::Interrupted) => return Err(Error::Interrupted { publishing: false }),
         other => other.map_err(Error::failed)?,
     };
@@ -30,7 +36,7 @@ pub fn send(config: &SendConfig, interrupt: &Interrupt) -> Result<ExitCode, Erro
         print!("{}", text(&report));
     }
     say_failed(spec, &report);
-    Ok(if report.failed == 0 { ExitCode::Complete } else { ExitCode::Skipped })
+    Ok(if report.failed + report.replaced == 0 { ExitCode::Complete } else { ExitCode::Skipped })
 }
 
 fn text(report: &Report) -> String {
@@ -65,7 +71,13 @@ fn say_failed(spec: &SendSpec, report: &Report) {
     if unsaid > 0 {
         say(&format!("rawcat: and {} more", counted(&count_text(unsaid), "row")));
     }
-    if report.failed > 0 && spec.failed.is_none() {
+    if report.replaced > 0 {
+        say(&format!(
+            "rawcat: {} with characters that could not be read, sent as \u{fffd}: give --encoding the file's own",
+            counted(&count_text(report.replaced), "row")
+        ));
+    }
+    if report.failed > report.unreadable && spec.failed.is_none() {
         say("rawcat: --failed FILE keeps the bodies of such rows, to be sent again");
     }
 }

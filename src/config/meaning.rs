@@ -296,6 +296,13 @@ impl<'a> Meaning<'a> {
 
     pub fn pipeline(&self, args: &cli::PipelineArgs) -> Result<PipelineConfig, Error> {
         let (gateway, delivery) = (&args.gateway, &args.delivery);
+        if args.token.token.as_deref() == Some("") {
+            return Err(self.settings.refuse(
+                "token",
+                "an empty token keeps nobody out",
+                "give one, or leave it out",
+            ));
+        }
         if !gateway.listen.ip().is_loopback() && args.token.token.is_none() {
             return Err(self.settings.refuse(
                 "listen",

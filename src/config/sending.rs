@@ -12,7 +12,7 @@ use super::origin::{Origin, flag};
 use super::{InputConfig, SendConfig, SendFrom, Source, StreamConfig, TraceConfig};
 use crate::cli;
 use crate::error::Error;
-use crate::send::{Characters, Form, PostSpec, SendSpec, SendTo};
+use crate::send::{Characters, Form, PostSpec, Reading, SendSpec, SendTo};
 use crate::streams::{BadStreamUrl, Reach, Start, StreamUrl, origin_of_loopback};
 use crate::trace::{NoMark, Sending};
 
@@ -35,10 +35,18 @@ impl Meaning<'_> {
             Some("-") => SendFrom::Stdin,
             Some(file) => SendFrom::File(path(Path::new(file))),
         };
-        let by_name = match rows.file.as_deref().and_then(|file| file.rsplit_once('.')) {
-            Some((_, "ndjson" | "jsonl")) => cli::RowsKind::Ndjson,
-            _ => cli::RowsKind::Csv,
+        let by_name = rows.file.as_deref().and_then(|file| file.rsplit_once('.'));
+        let form = match (rows.rows, by_name) {
+            (Some(cli::RowsKind::Csv), _) | (None, Some((_, "csv"))) => Form::Csv,
+            (Some(cli::RowsKind::Ndjson), _) | (None, Some((_, "ndjson" | "jsonl"))) => Form::Lines,
+            (None, _) => Form::Recognised,
         };
+        if from == SendFrom::Stdin && post.resume.is_some() {
+            return Err(Error::usage(
+                "--resume with standard input: nobody can tell whether it is the same as before",
+                "give --file the rows themselves",
+            ));
+        }
         let timeout = post.timeout.to_std().unwrap_or_default();
         let to = match self.stream_or_endpoint(args)? {
             SendTo::Http(endpoint) => {
@@ -60,16 +68,16 @@ impl Meaning<'_> {
             from,
             spec: SendSpec {
                 to,
-                form: match rows.rows.unwrap_or(by_name) {
-                    cli::RowsKind::Csv => Form::Csv,
-                    cli::RowsKind::Ndjson => Form::Lines,
+                reading: Reading {
+                    form,
+                    characters: match rows.encoding {
+                        cli::EncodingKind::Auto => Characters::Recognised,
+                        cli::EncodingKind::Utf8 => Characters::Utf8,
+                        cli::EncodingKind::Cp949 => Characters::Cp949,
+                    },
+                    numbers: rows.types,
+                    delimiter: rows.delimiter,
                 },
-                characters: match rows.encoding {
-                    cli::EncodingKind::Auto => Characters::Recognised,
-                    cli::EncodingKind::Utf8 => Characters::Utf8,
-                    cli::EncodingKind::Cp949 => Characters::Cp949,
-                },
-                numbers: rows.types,
                 concurrency: post.concurrency.get(),
                 attempts: post.attempts.get() as u32,
                 partition_key: key.cloned(),
@@ -226,6 +234,13 @@ impl Meaning<'_> {
             // The pipeline speaks Kinesis at the address of its gateway; --endpoint-url is that of S3.
             reach.options.endpoint_url = Some(origin.to_string());
         }
+        let is_typed = |option: &str| *self.settings.origin(option) == Origin::Flag;
+        if local.is_some() && is_typed("delivery_stream") && !is_typed("source") {
+            return Err(Error::usage(
+                "--delivery-stream names one of this machine's pipeline, whose objects are where its --deliver is",
+                "give that place as --source, as --source rawdata",
+            ));
+        }
         let has_source = args.source.source.is_some() || args.layout.delivery_stream.is_some();
         Ok(TraceConfig {
             sending,
@@ -252,12 +267,17 @@ impl Meaning<'_> {
             max_late: TimeDelta::hours(1),
         };
         let mut layout = args.layout.clone();
-        // Beside --source, the name says whose metrics to ask.
-        if args.source.source.is_some() {
+        // Beside --source, the name says whose metrics to ask; but a name that is typed wins over a source
+        // that is not.
+        let origin = |option: &str| self.settings.origin(option);
+        let is_name_typed = *origin("delivery_stream") == Origin::Flag;
+        let is_source_meant = !is_name_typed || *origin("source") == Origin::Flag;
+        let source = args.source.source.as_deref().filter(|_| is_source_meant);
+        if source.is_some() {
             layout.delivery_stream = None;
         }
         // A folder may not be there before something is delivered to it.
-        let url = args.source.source.as_deref().map(|text| self.url("source", text)).transpose()?;
+        let url = source.map(|text| self.url("source", text)).transpose()?;
         let here = cli::SourceArgs { source: Some(".".to_string()) };
         let (source, place) = match url {
             Some(url) => (&here, Some(Source::Place(url))),

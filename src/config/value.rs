@@ -3,6 +3,7 @@
 //! Every refusal says what is wrong and how to write it. Nothing here knows options by name.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
 use chrono::TimeDelta;
@@ -236,6 +237,45 @@ pub fn parse_error_prefix(text: &str) -> Result<ErrorPrefix, ValueError> {
                 .to_string(),
         ),
     })
+}
+
+/// An address to listen on.
+pub fn parse_address(text: &str) -> Result<SocketAddr, ValueError> {
+    text.parse().map_err(|_| ValueError {
+        message: format!("'{text}' is no address and port"),
+        hint: Some("write it as 127.0.0.1:7117, or 127.0.0.1:0 for any free port".to_string()),
+    })
+}
+
+/// What stands between fields.
+pub fn parse_delimiter(text: &str) -> Result<u8, ValueError> {
+    match (text, text.as_bytes()) {
+        ("tab" | "\\t", _) => Ok(b'\t'),
+        (_, [byte]) if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n') => Ok(*byte),
+        _ => Err(ValueError {
+            message: format!("'{text}' is no delimiter"),
+            hint: Some("give one character, as ';', or tab".to_string()),
+        }),
+    }
+}
+
+/// What names end with.
+pub fn parse_extension(text: &str) -> Result<String, ValueError> {
+    let is_right = text.len() <= 128
+        && text.strip_prefix('.').is_some_and(|rest| {
+            !rest.is_empty()
+                && rest.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        });
+    match is_right {
+        true => Ok(text.to_string()),
+        false => Err(ValueError {
+            message: format!("'{text}' is no extension of a name"),
+            hint: Some(
+                "it begins with a dot, as .json, and has letters, digits, '.', '-' and '_'"
+                    .to_string(),
+            ),
+        }),
+    }
 }
 
 /// Where a partition key is in a record.

@@ -40,10 +40,13 @@ pub fn feed(
     shared: &Shared,
     give: mpsc::Sender<Item>,
 ) {
-    let mut rows = match Rows::open(input, spec.form, spec.characters, spec.numbers) {
+    let mut rows = match Rows::open(input, spec.reading) {
         Ok(rows) => rows,
         Err(error) => return shared.broken(error.into()),
     };
+    if let Some(name) = spec.timestamp_field.as_ref().filter(|name| rows.columns().contains(name)) {
+        return shared.broken(RowError::TimeThere { name: name.clone() }.into());
+    }
     let mut pace = spec.rate.map(Pace::new);
     while !shared.stop.load(Ordering::Relaxed) {
         let Some(read) = rows.next() else { return };
@@ -59,6 +62,9 @@ pub fn feed(
         if before.contains(row) {
             shared.state().report.skipped += 1;
             continue;
+        }
+        if body.contains(char::REPLACEMENT_CHARACTER) {
+            shared.state().report.replaced += 1;
         }
         let key = match &spec.partition_key {
             None => None,

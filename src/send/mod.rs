@@ -33,7 +33,7 @@ pub use endpoint::Endpoint;
 use feed::{Queue, feed};
 pub use latency::Latencies;
 pub use post::PostSpec;
-pub use rows::{Characters, Form, RowError, Rows};
+pub use rows::{Characters, Form, Reading, RowError, Rows};
 use target::Target;
 pub use target::{SendTo, Sent};
 
@@ -41,10 +41,7 @@ pub use target::{SendTo, Sent};
 #[derive(Clone, Debug)]
 pub struct SendSpec {
     pub to: SendTo,
-    pub form: Form,
-    pub characters: Characters,
-    /// Values of a CSV that read as numbers are numbers.
-    pub numbers: bool,
+    pub reading: Reading,
     /// Requests at a time.
     pub concurrency: usize,
     /// Attempts of one row.
@@ -66,9 +63,13 @@ pub struct SendSpec {
 pub struct Report {
     pub sent: u64,
     pub failed: u64,
+    /// Of those, rows that are none: there is nothing to send again.
+    pub unreadable: u64,
     pub retried: u64,
     /// Rows that an earlier run had sent.
     pub skipped: u64,
+    /// Rows with characters that could not be read in the file's encoding.
+    pub replaced: u64,
     /// Of those that were taken, retries included.
     pub latencies: Latencies,
     pub by_shard: BTreeMap<String, u64>,
@@ -241,9 +242,11 @@ impl Shared {
         self.finished(state, row);
     }
 
+    /// `body` is what can be sent again, where there is something.
     fn not_taken(&self, row: u64, body: Option<&[u8]>, why: String) {
         let mut state = self.state();
         state.report.failed += 1;
+        state.report.unreadable += u64::from(body.is_none());
         if state.report.examples.len() < EXAMPLES {
             state.report.examples.push((row, why));
         }

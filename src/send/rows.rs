@@ -12,9 +12,22 @@ use super::recognise::{Recognised, decoded};
 /// What the rows are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
+    /// Lines of JSON where the first character is a bracket, else a CSV.
+    Recognised,
     Csv,
     /// One JSON value on each line, sent as it is.
     Lines,
+}
+
+/// How a file is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reading {
+    pub form: Form,
+    pub characters: Characters,
+    /// Values of a CSV that read as JSON numbers are sent as such.
+    pub numbers: bool,
+    /// Stands between the fields of a CSV.
+    pub delimiter: u8,
 }
 
 /// How the file's characters are written.
@@ -36,6 +49,10 @@ pub enum RowError {
     Row { row: u64, problem: String },
     #[error("the file has no header line")]
     NoHeader,
+    #[error("the header is one column, {header:?}: give --delimiter '{delimiter}'")]
+    OneColumn { header: String, delimiter: char },
+    #[error("the rows have a column {name:?} already: give --timestamp-field another name")]
+    TimeThere { name: String },
     #[error("two columns are called {name:?}: rename one, as a JSON object has each name once")]
     SameName { name: String },
 }
@@ -45,6 +62,8 @@ pub struct Rows {
     source: Source,
     /// Rows that were given or refused, from 1.
     row: u64,
+    /// Of the columns of a CSV.
+    columns: Vec<String>,
 }
 
 enum Source {
@@ -59,25 +78,25 @@ enum Source {
 }
 
 impl Rows {
-    /// `numbers`: values of a CSV that read as JSON numbers are sent as such.
-    ///
     /// # Errors
-    /// Where the header can't be read or has a name twice.
-    pub fn open(
-        input: Box<dyn Read + Send>,
-        form: Form,
-        characters: Characters,
-        numbers: bool,
-    ) -> Result<Rows, RowError> {
+    /// Where the header can't be read, has a name twice, or is separated by something else.
+    pub fn open(input: Box<dyn Read + Send>, reading: Reading) -> Result<Rows, RowError> {
+        let Reading { form, characters, numbers, delimiter } = reading;
         let decoded: Box<dyn Read + Send> = match characters {
             Characters::Recognised => Box::new(Recognised::new(input)),
             Characters::Utf8 => decoded(input, UTF_8, true),
             Characters::Cp949 => decoded(input, EUC_KR, true),
         };
+        let (form, decoded) = match form {
+            Form::Recognised => recognised(decoded)?,
+            form => (form, decoded),
+        };
+        let mut columns = Vec::new();
         let source = match form {
             Form::Lines => Source::Lines(BufReader::new(decoded).lines()),
-            Form::Csv => {
-                let mut reader = csv::ReaderBuilder::new().from_reader(decoded);
+            Form::Csv | Form::Recognised => {
+                let mut reader =
+                    csv::ReaderBuilder::new().delimiter(delimiter).from_reader(decoded);
                 let header = reader.headers().map_err(|error| at_row(0, error))?;
                 let names: Vec<String> =
                     header.iter().map(|name| name.trim().to_string()).collect();
@@ -89,12 +108,24 @@ impl Rows {
                 {
                     return Err(RowError::SameName { name: name.clone() });
                 }
+                if let [header] = &names[..]
+                    && let Some(delimiter) = header.chars().find(|c| matches!(c, ';' | '\t' | '|'))
+                {
+                    let header = header.clone();
+                    return Err(RowError::OneColumn { header, delimiter });
+                }
+                columns.clone_from(&names);
                 let in_json = |name: &String| serde_json::to_string(name).expect("text is JSON");
                 let names = names.iter().map(in_json).collect();
                 Source::Csv { reader, record: csv::StringRecord::new(), names, numbers }
             }
         };
-        Ok(Rows { source, row: 0 })
+        Ok(Rows { source, row: 0, columns })
+    }
+
+    /// The names of a CSV's columns; none of lines.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
     }
 
     /// Rows so far.
@@ -135,12 +166,33 @@ impl Iterator for Rows {
     }
 }
 
+/// What the text is, by its first character that is no white space.
+fn recognised(mut input: Box<dyn Read + Send>) -> io::Result<(Form, Box<dyn Read + Send>)> {
+    let mut front = Vec::new();
+    let mut byte = [0];
+    let form = loop {
+        if input.read(&mut byte)? == 0 {
+            break Form::Csv;
+        }
+        front.push(byte[0]);
+        match byte[0] {
+            b'{' | b'[' => break Form::Lines,
+            byte if byte.is_ascii_whitespace() => {}
+            _ => break Form::Csv,
+        }
+    };
+    Ok((form, Box::new(io::Cursor::new(front).chain(input))))
+}
+
 fn at_row(row: u64, error: csv::Error) -> RowError {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => RowError::Read(error),
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => RowError::Row {
             row,
-            problem: format!("it has {len} fields, and the header has {expected_len}"),
+            problem: format!(
+                "it has {len} field{}, and the header has {expected_len}",
+                if len == 1 { "" } else { "s" }
+            ),
         },
         other => RowError::Row { row, problem: format!("{other:?}") },
     }
@@ -185,9 +237,24 @@ fn is_number(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn csv() -> Reading {
+        let (form, characters) = (Form::Csv, Characters::Recognised);
+        Reading { form, characters, numbers: false, delimiter: b',' }
+    }
+
+    #[test]
+    fn a_header_that_is_separated_otherwise_is_named() {
+        let input = || -> Box<dyn Read + Send> { Box::new(&b"a;b\n1;2\n"[..]) };
+        let error = Rows::open(input(), csv()).err().unwrap().to_string();
+        assert!(error.contains("--delimiter ';'"), "{error}");
+        let rows = Rows::open(input(), Reading { delimiter: b';', ..csv() }).unwrap();
+        assert_eq!(rows.columns(), ["a", "b"]);
+        assert_eq!(rows.map(Result::unwrap).collect::<Vec<_>>(), [r#"{"a":"1","b":"2"}"#]);
+    }
+
     fn rows(bytes: &[u8], characters: Characters, numbers: bool) -> Vec<String> {
         let input: Box<dyn Read + Send> = Box::new(io::Cursor::new(bytes.to_vec()));
-        let rows = Rows::open(input, Form::Csv, characters, numbers).unwrap();
+        let rows = Rows::open(input, Reading { characters, numbers, ..csv() }).unwrap();
         rows.map(|row| row.unwrap_or_else(|error| error.to_string())).collect()
     }
 
@@ -216,17 +283,17 @@ mod tests {
     #[test]
     fn a_row_that_does_not_fit_the_header_is_named_and_the_next_is_read() {
         let read = rows(b"a,b\n1,2\n3\n4,5\n", Characters::Recognised, false);
-        assert_eq!(read[1], "row 2: it has 1 fields, and the header has 2");
+        assert_eq!(read[1], "row 2: it has 1 field, and the header has 2");
         assert_eq!(read[2], r#"{"a":"4","b":"5"}"#);
         let twice: Box<dyn Read + Send> = Box::new(&b"a,a\n"[..]);
-        let error = Rows::open(twice, Form::Csv, Characters::Utf8, false).err().unwrap();
+        let error = Rows::open(twice, csv()).err().unwrap();
         assert!(error.to_string().contains("\"a\""));
     }
 
     #[test]
     fn lines_of_json_go_as_they_are() {
         let input: Box<dyn Read + Send> = Box::new(&b"{\"a\": 1}\n\n[2]\n{x\n"[..]);
-        let rows = Rows::open(input, Form::Lines, Characters::Recognised, false).unwrap();
+        let rows = Rows::open(input, Reading { form: Form::Recognised, ..csv() }).unwrap();
         let read: Vec<Option<String>> = rows.map(Result::ok).collect();
         assert_eq!(read, [Some("{\"a\": 1}".to_string()), Some("[2]".to_string()), None]);
     }

@@ -124,11 +124,14 @@ impl Failure {
     pub(super) fn advice(&self, permission: &str) -> String {
         let advice = match self.code.as_str() {
             code if code.contains("AccessDenied") || code == FORBIDDEN => {
-                return format!("the credentials need {permission}");
+                return format!(
+                    "the credentials need {permission}, or a pipeline its RAWCAT_TOKEN"
+                );
             }
             "" if self.kind == Kind::Hopeless => {
                 "give --profile, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in with \
-                 `aws sso login`"
+                 `aws sso login`; the pipeline of this machine is reached by --endpoint-url \
+                 http://127.0.0.1:7117"
             }
             "" => "check --endpoint-url, --region and the network",
             _ if self.kind == Kind::Again => "run again later",

@@ -64,7 +64,7 @@ pub enum DeliveryError {
     #[error("can't compress an object: {0}")]
     Compress(std::io::Error),
     #[error(
-        "{objects} of {name} could not be put before the end: {problem}; they are kept, and put when the \
+        "{objects} object(s) of {name} could not be put before the end: {problem}; they are kept, and put when the \
          pipeline runs again"
     )]
     NotPut { name: String, objects: usize, problem: String },
@@ -244,6 +244,14 @@ impl Delivery {
         let mut failed = 0;
         for (kind, pile) in std::mem::take(&mut piles.errors) {
             failed += pile.records;
+            if let Some(example) = &pile.example {
+                (self.tell)(&format!(
+                    "{}: {} record(s) went to the error output, {}: {example}",
+                    self.spec.name,
+                    pile.records,
+                    kind.folder()
+                ));
+            }
             let id = uuid::Uuid::new_v4().to_string();
             let values = [(RECOVERED, kind.folder())];
             let key = self.key(&self.spec.errors, &values, "", pile.oldest_us, &id);

@@ -17,6 +17,8 @@ pub struct Pile {
     pub records: u64,
     /// Arrival of the oldest.
     pub oldest_us: i64,
+    /// Of records that failed: why the first one did.
+    pub example: Option<String>,
     size: usize,
 }
 
@@ -86,6 +88,7 @@ impl Piles {
         let pile = self.errors.entry(failure.kind).or_default();
         pile.add(entry.arrival_us, line.len());
         pile.bytes.extend(&line);
+        pile.example.get_or_insert_with(|| format!("{}, {}", failure.code, failure.message));
         self.grow(line.len());
     }
 

@@ -41,7 +41,10 @@ pub struct NoToken;
 pub fn check(token: &Option<Token>, headers: &HeaderMap) -> Result<(), NoToken> {
     let Some(token) = token else { return Ok(()) };
     let authorization = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    let bearer = authorization.and_then(|value| value.strip_prefix(b"Bearer "));
+    let bearer = authorization.and_then(|value| {
+        let (scheme, token) = value.split_at_checked("bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+    });
     let api_key = headers.get("x-api-key").map(|value| value.as_bytes());
     let access_key = authorization.and_then(|value| scope(value)).map(|(key, _)| key.as_bytes());
     let mut given = [bearer, api_key, access_key].into_iter().flatten();
@@ -115,6 +118,7 @@ mod tests {
                       SignedHeaders=host, Signature=00";
         for (name, value, is_let_in) in [
             ("authorization", "Bearer a/secret", true),
+            ("authorization", "bearer a/secret", true),
             ("authorization", signed, true),
             ("x-api-key", "a/secret", true),
             ("authorization", "Bearer a/secreT", false),

@@ -134,6 +134,12 @@ pub fn read(
     if conversion.is_some() && compression != Compression::Uncompressed {
         return Err(invalid("CompressionFormat must be UNCOMPRESSED where records are converted"));
     }
+    if let Some(extension) = read.file_extension.as_deref().filter(|given| !given.is_empty()) {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if !extension.starts_with('.') || !extension.chars().all(is_part) {
+            return Err(invalid(&format!("FileExtension '{extension}' is none: write .json")));
+        }
+    }
     let mib = read.buffering_hints.size_in_mbs.unwrap_or(DEFAULT_MIB);
     let seconds = read.buffering_hints.interval_in_seconds.unwrap_or(DEFAULT_SECONDS);
     if !(1..=128).contains(&mib) || seconds > 900 {
