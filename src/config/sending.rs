@@ -267,12 +267,8 @@ impl Meaning<'_> {
             max_late: TimeDelta::hours(1),
         };
         let mut layout = args.layout.clone();
-        // Beside --source, the name says whose metrics to ask; but a name that is typed wins over a source
-        // that is not.
-        let origin = |option: &str| self.settings.origin(option);
-        let is_name_typed = *origin("delivery_stream") == Origin::Flag;
-        let is_source_meant = !is_name_typed || *origin("source") == Origin::Flag;
-        let source = args.source.source.as_deref().filter(|_| is_source_meant);
+        // Beside --source, the name says whose metrics to ask.
+        let source = args.source.source.as_deref();
         if source.is_some() {
             layout.delivery_stream = None;
         }
