@@ -4,6 +4,7 @@
 //! Reads `rawcat.toml` and looks whether a source folder is there; makes no request and writes
 //! nothing.
 
+mod collecting;
 mod day;
 mod file;
 mod layers;
@@ -17,7 +18,6 @@ pub mod zone;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,8 +35,8 @@ pub use value::PictureSize;
 
 use crate::cli::{self, Command};
 use crate::error::Error;
-use crate::layout::{ErrorPrefix, Expression, Prefix, ZoneHistory};
-use crate::pipeline::{Compression, Conversion, Deaggregation, KeyQuery, LogTo, TransformSpec};
+use crate::layout::{ErrorPrefix, Prefix, ZoneHistory};
+use crate::pipeline::PipelineSpec;
 use crate::progress::Mode;
 use crate::schema::Pins;
 use crate::send::{PostSpec, SendSpec};
@@ -344,36 +344,7 @@ pub struct ChartConfig {
 /// `pipeline`.
 #[derive(Clone, Debug)]
 pub struct PipelineConfig {
-    pub listen: SocketAddr,
-    pub token: Option<String>,
-    pub shards: u32,
-    /// Shards have the limits of AWS.
-    pub limited: bool,
-    pub retention: TimeDelta,
-    /// The field whose value is a record's partition key.
-    pub key_field: Option<String>,
-    pub split_arrays: bool,
-    pub max_body_bytes: usize,
-    pub access_log: LogTo,
-    /// The folder of buckets; `None`: S3.
-    pub buckets: Option<PathBuf>,
-    pub tables: Option<PathBuf>,
-    pub state: PathBuf,
-    pub deliver: SourceUrl,
-    pub stream: String,
-    pub prefix: Expression,
-    pub error_prefix: Option<ErrorPrefix>,
-    pub prefix_tz: Tz,
-    pub compression: Compression,
-    pub file_extension: Option<String>,
-    pub buffer_bytes: usize,
-    pub buffer_time: Duration,
-    pub newline: bool,
-    pub deaggregation: Option<Deaggregation>,
-    pub transform: Option<TransformSpec>,
-    pub keys: Vec<KeyQuery>,
-    pub conversion: Option<Conversion>,
-    pub s3: S3Config,
+    pub spec: PipelineSpec,
     pub mode: Mode,
 }
 

@@ -8,15 +8,11 @@ use super::layers::Settings;
 use super::origin::{Origin, flag};
 use super::{
     AggregateConfig, CatConfig, CatWhat, ChartConfig, DedupConfig, DiffWith, ErrorsConfig, Exports,
-    FetchConfig, InputConfig, PictureConfig, PipelineConfig, PolicyConfig, S3Config, Same,
-    SchemaConfig, Source, SourceUrl, Surroundings,
+    FetchConfig, InputConfig, PictureConfig, PolicyConfig, S3Config, Same, SchemaConfig, Source,
+    SourceUrl, Surroundings,
 };
 use crate::cli;
 use crate::error::Error;
-use crate::pipeline::{
-    Compression, Conversion, Deaggregation, Format, LogTo, Table, TransformSpec, Transformer,
-    check_orc,
-};
 use crate::progress::Mode;
 use crate::publish;
 use crate::schema::{ColumnType, Pins};
@@ -294,151 +290,6 @@ impl<'a> Meaning<'a> {
         })
     }
 
-    pub fn pipeline(&self, args: &cli::PipelineArgs) -> Result<PipelineConfig, Error> {
-        let (gateway, delivery) = (&args.gateway, &args.delivery);
-        if args.token.token.as_deref() == Some("") {
-            return Err(self.settings.refuse(
-                "token",
-                "an empty token keeps nobody out",
-                "give one, or leave it out",
-            ));
-        }
-        if !gateway.listen.ip().is_loopback() && args.token.token.is_none() {
-            return Err(self.settings.refuse(
-                "listen",
-                "other machines reach this address, and anybody there could put records",
-                "set RAWCAT_TOKEN, or listen on 127.0.0.1",
-            ));
-        }
-        let path = |path: &Path| self.around.working_dir.join(path);
-        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let state = path(&gateway.state);
-        let prefix_tz = match args.keys.prefix_tz.only() {
-            Some(tz) => tz,
-            None => {
-                return Err(self.settings.refuse(
-                    "prefix_tz",
-                    "a stream writes in one zone",
-                    "give one, as Asia/Seoul",
-                ));
-            }
-        };
-        let conversion = self.conversion(delivery)?;
-        if conversion.is_some() && delivery.compression != cli::CompressionKind::None {
-            return Err(self.settings.refuse(
-                "compression",
-                "converted files are compressed within",
-                "leave it out with --parquet and --orc",
-            ));
-        }
-        Ok(PipelineConfig {
-            listen: gateway.listen,
-            token: args.token.token.clone(),
-            shards: gateway.shards.get() as u32,
-            limited: gateway.limits,
-            retention: gateway.retention,
-            key_field: args.shard.partition_key.clone(),
-            split_arrays: gateway.split_arrays,
-            max_body_bytes: bytes(gateway.max_body),
-            access_log: match gateway.access_log.as_deref() {
-                None => LogTo::File(state.join("access.log")),
-                Some("-") => LogTo::Stdout,
-                Some("none") => LogTo::Nowhere,
-                Some(file) => LogTo::File(path(Path::new(file))),
-            },
-            buckets: match gateway.buckets.as_str() {
-                "s3" => None,
-                folder => Some(plain(&path(Path::new(folder)))),
-            },
-            tables: gateway.tables.as_deref().map(path),
-            state,
-            deliver: match self.url("deliver", &delivery.deliver)? {
-                // The same place has the same name from wherever the next run begins.
-                SourceUrl::Folder(folder) => SourceUrl::Folder(plain(&path(&folder))),
-                bucket => bucket,
-            },
-            stream: delivery.stream.clone(),
-            prefix: delivery.prefix.clone(),
-            error_prefix: args.keys.error_prefix.clone(),
-            prefix_tz,
-            compression: match delivery.compression {
-                cli::CompressionKind::None => Compression::Uncompressed,
-                cli::CompressionKind::Gzip => Compression::Gzip,
-                cli::CompressionKind::Zip => Compression::Zip,
-                cli::CompressionKind::Snappy => Compression::Snappy,
-                cli::CompressionKind::HadoopSnappy => Compression::HadoopSnappy,
-            },
-            file_extension: delivery.file_extension.clone(),
-            buffer_bytes: bytes(delivery.buffer_size),
-            buffer_time: delivery.buffer_time.to_std().unwrap_or_default(),
-            newline: delivery.newline,
-            deaggregation: match delivery.deaggregate.as_deref() {
-                None => None,
-                Some("json") => Some(Deaggregation::Json),
-                Some("") => {
-                    return Err(self.settings.refuse(
-                        "deaggregate",
-                        "nothing stands between records",
-                        "give json, or the text between them",
-                    ));
-                }
-                Some(text) => Some(Deaggregation::Delimited(text.as_bytes().to_vec())),
-            },
-            transform: delivery
-                .transform
-                .as_deref()
-                .map(|by| self.transform(by, delivery))
-                .transpose()?,
-            keys: delivery.partition_by.clone(),
-            conversion,
-            s3: s3(&args.s3),
-            mode: self.mode(&args.talk)?,
-        })
-    }
-
-    fn transform(&self, by: &str, args: &cli::DeliveryArgs) -> Result<TransformSpec, Error> {
-        let is_web = by.starts_with("http://") || by.starts_with("https://");
-        let by = match is_web {
-            false => Transformer::Program(by.to_string()),
-            true => Transformer::Url(by.parse().map_err(|_| {
-                self.settings.refuse(
-                    "transform",
-                    &format!("'{by}' is no address of an endpoint"),
-                    "write it as http://host:port/path",
-                )
-            })?),
-        };
-        if args.transform_size > MOST_TRANSFORMED {
-            return Err(self.settings.refuse(
-                "transform_size",
-                "an answer has 6 MiB at most, in base64",
-                "give at most 3MiB",
-            ));
-        }
-        Ok(TransformSpec {
-            by,
-            timeout: args.transform_timeout.to_std().unwrap_or_default(),
-            batch_bytes: usize::try_from(args.transform_size).unwrap_or(usize::MAX),
-        })
-    }
-
-    fn conversion(&self, args: &cli::DeliveryArgs) -> Result<Option<Conversion>, Error> {
-        let (format, file) = match (&args.parquet, &args.orc) {
-            (None, None) => return Ok(None),
-            (Some(file), None) => (Format::Parquet, file),
-            (None, Some(file)) => (Format::Orc, file),
-            (Some(_), Some(_)) => {
-                return Err(Error::usage("--parquet and --orc are both given", "give one of them"));
-            }
-        };
-        let table = table(&self.around.working_dir.join(file))?;
-        if format == Format::Orc {
-            check_orc(&table)
-                .map_err(|problem| Error::Usage { message: problem.to_string(), hint: None })?;
-        }
-        Ok(Some(Conversion { format, table }))
-    }
-
     pub fn policy(&self, args: &cli::PolicyArgs) -> Result<PolicyConfig, Error> {
         Ok(PolicyConfig {
             source: self.url("source", self.source_text(&args.source)?)?,
@@ -696,23 +547,6 @@ impl<'a> Meaning<'a> {
             )),
         }
     }
-}
-
-/// Bytes of records that one invocation of a transformation gets, at most.
-const MOST_TRANSFORMED: u64 = 3 << 20;
-
-/// A path without `.` in it.
-fn plain(path: &Path) -> PathBuf {
-    path.components().collect()
-}
-
-/// The columns that a file names.
-fn table(file: &Path) -> Result<Table, Error> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Error::io(format!("can't read {}", file.display()), error))?;
-    Table::from_json(&text).map_err(|problem| {
-        Error::usage(format!("{} gives no columns", file.display()), problem.to_string())
-    })
 }
 
 pub(super) fn s3(args: &cli::S3Args) -> S3Config {

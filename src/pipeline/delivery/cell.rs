@@ -209,6 +209,24 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_decimal_is_the_number_that_was_written(whole in 0..1_000_000_u64, cents in 0..100_u64) {
+            let text = format!("{whole}.{cents:02}");
+            let cell = cells("decimal(10,2)", json!(text)).unwrap().remove(0);
+            proptest::prop_assert_eq!(cell, Cell::Decimal(i128::from(whole * 100 + cents)));
+        }
+
+        #[test]
+        fn any_text_is_a_cell_or_names_its_column(text in "\\PC{0,30}") {
+            for kind in ["int", "double", "decimal(38,38)", "date", "timestamp", "boolean"] {
+                if let Err(problem) = cells(kind, json!(text)) {
+                    proptest::prop_assert!(problem.starts_with("a: "));
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_does_not_fit_names_its_column() {
         for (kind, value) in [

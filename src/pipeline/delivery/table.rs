@@ -194,6 +194,14 @@ mod tests {
         assert!(Table::from_json(r#"[{"name":"a","type":"date"}]"#).is_ok());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_of_a_type_is_read_or_refused(text in "[a-z<>(),: 0-9가]{0,40}") {
+            let _ = kind(&text, MOST_DEPTH);
+            let _ = Table::from_json(&text);
+        }
+    }
+
     #[test]
     fn types_that_are_not_written_are_named() {
         for (kind, says) in [

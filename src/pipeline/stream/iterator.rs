@@ -60,6 +60,14 @@ impl ShardIterator {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_an_iterator_or_none(text in "[A-Za-z0-9_=-]{0,40}", ms in 0..i64::MAX / 1_000) {
+            let now = DateTime::from_timestamp_millis(ms % 4_000_000_000_000).unwrap();
+            let _ = ShardIterator::from_text(&text, now);
+        }
+    }
+
     #[test]
     fn an_iterator_is_read_back_until_it_expires() {
         let made = DateTime::from_timestamp_millis(1_650_000_000_123).unwrap();
