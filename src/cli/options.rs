@@ -499,6 +499,9 @@ pub struct PostArgs {
     pub rate: Option<NonZeroUsize>,
 
     /// Remember in this file what was sent, and go on there
+    ///
+    /// It is written once a second: after a kill up to a second of rows is sent again, and none is left out.
+    /// Rows that were refused are sent again, unless --failed keeps them.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub resume: Option<PathBuf>,
 

@@ -105,6 +105,25 @@ fn a_program_transforms_by_lambdas_contract_and_what_fails_can_be_recovered() {
 }
 
 #[test]
+fn the_transformation_of_the_page_works() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pipeline.md");
+    let page = fs::read_to_string(page).unwrap();
+    let mut programs =
+        page.split("```python\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let program = programs.find(|program| program.contains("recordId")).unwrap();
+    let place = Place::new();
+    fs::write(place.path().join("transform.py"), program).unwrap();
+    let mut command = place.command("pipeline --listen 127.0.0.1:0");
+    command.args(["--deliver", place.raw().to_str().unwrap()]);
+    command.args(["--transform", "python3 transform.py"]);
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    let pipeline = Pipeline::of(command);
+    assert_eq!(pipeline.post(r#"{"value":"30"}"#).0, 200);
+    pipeline.end();
+    assert_eq!(delivered(&place), [json!({"value": 30.0})]);
+}
+
+#[test]
 fn a_transformation_that_ends_badly_costs_no_record() {
     for (command, code) in [
         ("exit 3", "Lambda.FunctionError"),

@@ -33,7 +33,9 @@ fn the_console_blocks_show_what_the_program_prints() {
 #[test]
 fn the_other_commands_are_ones_that_the_program_knows() {
     let mut commands = 0;
-    for block in blocks_of(&readme(), "sh") {
+    let page = fs::read_to_string(Path::new(REPOSITORY).join("docs/pipeline.md")).unwrap();
+    let both = blocks_of(&readme(), "sh").into_iter().chain(blocks_of(&page, "sh"));
+    for block in both {
         let rawcat = block.lines().filter(|line| line.starts_with("rawcat "));
         for line in rawcat {
             // What a shell would take: up to the pipe, the redirection, the comment or the `&`.
@@ -63,14 +65,16 @@ fn the_settings_file_is_one_that_the_program_understands() {
 
 #[test]
 fn links_lead_somewhere() {
-    for page in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+    for page in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/pipeline.md"] {
         let text = fs::read_to_string(Path::new(REPOSITORY).join(page)).unwrap();
         // What stands in a comment is not on the page.
         let shown = text.split("<!--").map(|part| part.split("-->").last().unwrap_or(part));
         for link in shown.flat_map(|part| part.split("](").skip(1)) {
             let target = link.split([')', '#']).next().unwrap_or("");
             let outside = target.is_empty() || target.contains("://");
-            assert!(outside || Path::new(REPOSITORY).join(target).exists(), "{page}: {target}");
+            let folder = Path::new(REPOSITORY).join(page);
+            let beside = folder.parent().unwrap().join(target);
+            assert!(outside || beside.exists(), "{page}: {target}");
         }
     }
 }
