@@ -228,6 +228,13 @@ mod tests {
     }
 
     #[test]
+    fn a_fraction_is_the_nearest_to_what_was_written() {
+        let record: Value = serde_json::from_str(r#"{"a":90.33333333333333}"#).unwrap();
+        let found = cells("double", record["a"].clone()).unwrap();
+        assert_eq!(found, [Cell::Float("90.33333333333333".parse().unwrap())]);
+    }
+
+    #[test]
     fn what_does_not_fit_names_its_column() {
         for (kind, value) in [
             ("int", json!(2_147_483_648_i64)),
