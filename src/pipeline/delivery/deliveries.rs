@@ -327,11 +327,12 @@ impl Deliveries {
             self.begin(opening)?;
             return Err(error.into());
         }
-        let kept = self.kept_without(name)?;
-        self.decisions(&opening)?.forget(move |notes| notes.set(NOTE, &kept))?;
+        // Its own stream goes first: after a kill in between, the next run begins with an empty one.
         if let Source::Direct(stream) = &opening.source {
             self.runtime.block_on(self.streams.delete(Kind::Direct, &stream.name))?;
         }
+        let kept = self.kept_without(name)?;
+        self.decisions(&opening)?.forget(move |notes| notes.set(NOTE, &kept))?;
         self.lock().remove(name);
         Ok(())
     }
